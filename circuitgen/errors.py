@@ -1,0 +1,11 @@
+"""The one exception for input that cannot be used.
+
+The command line turns it into one sentence on stderr and exit status 2, so its
+message must name the value, the rule that it breaks and the way out.
+"""
+
+__all__ = ["InputError"]
+
+
+class InputError(ValueError):
+    """Something that the caller passed cannot be used; nothing was written."""
