@@ -1,0 +1,29 @@
+"""Scoring: what a circuit does on each prompt, by ablating heads."""
+
+from circuitgen.scoring.ablation import ABLATIONS, Replacements, prepare_ablation
+from circuitgen.scoring.controls import (
+    score_joint_ablations,
+    score_minimality,
+    score_random_circuits,
+    score_reference_sizes,
+)
+from circuitgen.scoring.evaluate import evaluate, logit_difference
+from circuitgen.scoring.intervene import Intervention, ablate, keep
+from circuitgen.scoring.score import RUNS, score_circuit
+
+__all__ = [
+    "ABLATIONS",
+    "RUNS",
+    "Intervention",
+    "Replacements",
+    "ablate",
+    "evaluate",
+    "keep",
+    "logit_difference",
+    "prepare_ablation",
+    "score_circuit",
+    "score_joint_ablations",
+    "score_minimality",
+    "score_random_circuits",
+    "score_reference_sizes",
+]

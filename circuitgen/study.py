@@ -1,0 +1,278 @@
+"""One model with its stored measurements: what a chapter asks for.
+
+Each method names a table; it is read from the results store if it is there and
+computed if not. The model is loaded only when something has to be computed, so
+a clone with the stored results rebuilds the paper with no model at all.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from circuitgen.circuits import Circuit, Head, Member, list_circuits, load_circuit
+from circuitgen.discovery import Discovery, discover_circuit, patch_heads
+from circuitgen.discovery.patching import effects_table
+from circuitgen.models import LoadedModel, ModelDeclaration, declare_model, load_model
+from circuitgen.models.anatomy import read_anatomy
+from circuitgen.prompts import Encoder, PromptSet, build_prompts, load_condition
+from circuitgen.results import Request, Store
+from circuitgen.scoring import (
+    prepare_ablation,
+    score_circuit,
+    score_joint_ablations,
+    score_minimality,
+    score_random_circuits,
+    score_reference_sizes,
+)
+
+__all__ = ["GPT2_SMALL_SHAPE", "Study"]
+
+GPT2_SMALL_SHAPE = ("GPT2LMHeadModel", 12, 12)
+"""Architecture, layers and heads of the model that the published circuit is for."""
+
+_VERSIONS = {
+    "scores": 1,
+    "discovery": 1,
+    "exact-patching": 1,
+    "random-circuits": 1,
+    "minimality": 1,
+    "joint-ablation": 1,
+    "reference-size": 1,
+}
+"""Raised by hand when the meaning of a measurement changes."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """The measurements of one model.
+
+    Attributes:
+        model: A name that `load_model` knows.
+        seed: Of the prompts and of random circuits.
+        n_reference: Reference prompts behind each mean.
+    """
+
+    model: str
+    seed: int = 0
+    n_reference: int = 64
+    store: Store = field(default_factory=Store)
+
+    @cached_property
+    def declaration(self) -> ModelDeclaration:
+        """What is declared of the model, without loading it."""
+        return declare_model(self.model)
+
+    @cached_property
+    def loaded(self) -> LoadedModel:
+        """The model itself; loaded on first use."""
+        return load_model(self.model)
+
+    def prompts(self, condition: str, n_prompts: int, split: str) -> PromptSet:
+        """Prompts of a condition for this model; loads it for its tokenizer."""
+        encoder = Encoder(self.loaded.tokenizer, self.declaration.prepend_bos)
+        return build_prompts(
+            load_condition(condition), encoder, n_prompts, seed=self.seed, split=split
+        )
+
+    def circuit(self, name: str = "auto", *, n_discovery: int = 64) -> Circuit:
+        """The circuit of that name, or the one that belongs to the model.
+
+        Args:
+            name: A stored circuit's name or file. ``auto`` takes the published
+                circuit for a model of GPT-2 Small's shape, else the stored
+                circuit that was discovered in these very weights, else
+                discovers one from `n_discovery` prompts.
+        """
+        if name != "auto":
+            return load_circuit(name)
+        declared = self.declaration
+        shape = (declared.architecture, declared.n_layers, declared.n_heads)
+        if shape == GPT2_SMALL_SHAPE:
+            return load_circuit("ioi-wang")
+        stored = f"{declared.name}-ioi"
+        if stored in list_circuits():
+            circuit = load_circuit(stored)
+            weights = declared.weights_sha256 or declared.revision
+            if circuit.provenance.get("weights") == weights:
+                return circuit
+        return self.discovery(n_discovery).circuit
+
+    def scores(
+        self,
+        circuit: Circuit,
+        condition: str = "base",
+        *,
+        n_prompts: int = 256,
+        split: str = "test",
+        ablation: str = "mean",
+        positions: str = "semantic",
+    ) -> pd.DataFrame:
+        """The per-prompt table of `score_circuit`."""
+
+        def compute() -> pd.DataFrame:
+            return score_circuit(
+                self.loaded,
+                circuit,
+                self.prompts(condition, n_prompts, split),
+                ablation=ablation,
+                positions=positions,
+                n_reference=self.n_reference,
+            )
+
+        return self._table(
+            "scores",
+            compute,
+            circuit=circuit.identity,
+            circuit_name=circuit.name,
+            condition=condition,
+            n_prompts=n_prompts,
+            split=split,
+            ablation=ablation,
+            positions=positions,
+        )
+
+    def discovery(self, n_prompts: int = 64, *, target: float = 0.9) -> Discovery:
+        """The circuit discovered on base prompts of the discovery split.
+
+        Raises:
+            InputError: If the model does not do the task there.
+        """
+        found: list[Discovery] = []
+
+        def part(name: str) -> pd.DataFrame:
+            def compute() -> pd.DataFrame:
+                if not found:
+                    prompts = self.prompts("base", n_prompts, "discovery")
+                    found.append(discover_circuit(self.loaded, prompts, target=target))
+                table: pd.DataFrame = getattr(found[0], name)
+                return table
+
+            return self._table(
+                "discovery",
+                compute,
+                part=name,
+                condition="base",
+                split="discovery",
+                n_prompts=n_prompts,
+                target=target,
+            )
+
+        nodes, curve, evidence = part("nodes"), part("curve"), part("evidence")
+        chosen = evidence[evidence["role"] != ""]
+        members = tuple(
+            Member(Head.parse(row.head), row.role, tuple(row.positions.split(",")))
+            for row in chosen.itertuples()
+        )
+        circuit = Circuit(
+            name=f"{self.declaration.name}-ioi",
+            members=members,
+            source="node attribution (EAP-IG over inputs) on the discovery split of base",
+            model=self.declaration.name,
+            provenance={
+                "weights": self.declaration.weights_sha256 or self.declaration.revision,
+                "condition": "base",
+                "split": "discovery",
+                "n_prompts": n_prompts,
+                "seed": self.seed,
+                "ablation": "mean",
+                "target_recovery": target,
+                "n_nodes": int(nodes["chosen"].sum()),
+                "recovery_on_discovery": round(float(curve["recovery"].iloc[-1]), 4),
+            },
+        )
+        return Discovery(circuit, nodes, curve, evidence)
+
+    def exact_patching(self, n_prompts: int = 16) -> pd.DataFrame:
+        """Exact single-head effects, per head and position, on the discovery split."""
+
+        def compute() -> pd.DataFrame:
+            prompts = self.prompts("base", n_prompts, "discovery")
+            anatomy = read_anatomy(self.loaded.bridge)
+            replacements = prepare_ablation(anatomy, prompts, "mean", n_reference=self.n_reference)
+            return effects_table(anatomy, patch_heads(anatomy, prompts, replacements))
+
+        return self._table(
+            "exact-patching", compute, condition="base", split="discovery", n_prompts=n_prompts
+        )
+
+    def random_circuits(
+        self, circuit: Circuit, *, n_prompts: int = 64, n_random: int = 100
+    ) -> pd.DataFrame:
+        """The table of `score_random_circuits` on the test split."""
+        return self._control(
+            "random-circuits",
+            lambda prompts: score_random_circuits(
+                self.loaded,
+                circuit,
+                prompts,
+                n_random=n_random,
+                n_reference=self.n_reference,
+                seed=self.seed,
+            ),
+            n_prompts,
+            circuit=circuit.identity,
+            n_random=n_random,
+        )
+
+    def minimality(self, circuit: Circuit, *, n_prompts: int = 64) -> pd.DataFrame:
+        """The table of `score_minimality` on the test split."""
+        return self._control(
+            "minimality",
+            lambda prompts: score_minimality(
+                self.loaded, circuit, prompts, n_reference=self.n_reference
+            ),
+            n_prompts,
+            circuit=circuit.identity,
+        )
+
+    def joint_ablations(self, sets: Mapping[str, Circuit], *, n_prompts: int = 64) -> pd.DataFrame:
+        """The table of `score_joint_ablations` on the test split."""
+        return self._control(
+            "joint-ablation",
+            lambda prompts: score_joint_ablations(
+                self.loaded, sets, prompts, n_reference=self.n_reference
+            ),
+            n_prompts,
+            sets={name: circuit.identity for name, circuit in sets.items()},
+        )
+
+    def reference_sizes(self, circuit: Circuit, *, n_prompts: int = 64) -> pd.DataFrame:
+        """The table of `score_reference_sizes` on the test split."""
+        return self._control(
+            "reference-size",
+            lambda prompts: score_reference_sizes(self.loaded, circuit, prompts),
+            n_prompts,
+            circuit=circuit.identity,
+        )
+
+    def _control(
+        self,
+        measurement: str,
+        compute: Callable[[PromptSet], pd.DataFrame],
+        n_prompts: int,
+        **parameters: Any,
+    ) -> pd.DataFrame:
+        return self._table(
+            measurement,
+            lambda: compute(self.prompts("base", n_prompts, "test")),
+            condition="base",
+            split="test",
+            n_prompts=n_prompts,
+            **parameters,
+        )
+
+    def _table(
+        self, measurement: str, compute: Callable[[], pd.DataFrame], **parameters: Any
+    ) -> pd.DataFrame:
+        condition = load_condition(parameters["condition"])
+        decides = parameters | {
+            "model": self.declaration.identity,
+            "condition": condition.identity,
+            "seed": self.seed,
+            "n_reference": self.n_reference,
+        }
+        request = Request(measurement, _VERSIONS[measurement], decides)
+        return self.store.table(request, compute)
