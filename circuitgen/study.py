@@ -12,8 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from circuitgen.circuits import Circuit, Head, Member, list_circuits, load_circuit
+from circuitgen.circuits import Circuit, load_circuit
 from circuitgen.discovery import Discovery, discover_circuit, patch_heads
+from circuitgen.discovery.discover import circuit_from_tables
 from circuitgen.discovery.patching import effects_table
 from circuitgen.models import LoadedModel, ModelDeclaration, declare_model, load_model
 from circuitgen.models.anatomy import read_anatomy
@@ -82,9 +83,8 @@ class Study:
 
         Args:
             name: A stored circuit's name or file. ``auto`` takes the published
-                circuit for a model of GPT-2 Small's shape, else the stored
-                circuit that was discovered in these very weights, else
-                discovers one from `n_discovery` prompts.
+                circuit for a model of GPT-2 Small's shape, for any other the
+                one discovered in it on `n_discovery` prompts.
         """
         if name != "auto":
             return load_circuit(name)
@@ -92,12 +92,6 @@ class Study:
         shape = (declared.architecture, declared.n_layers, declared.n_heads)
         if shape == GPT2_SMALL_SHAPE:
             return load_circuit("ioi-wang")
-        stored = f"{declared.name}-ioi"
-        if stored in list_circuits():
-            circuit = load_circuit(stored)
-            weights = declared.weights_sha256 or declared.revision
-            if circuit.provenance.get("weights") == weights:
-                return circuit
         return self.discovery(n_discovery).circuit
 
     def scores(
@@ -141,47 +135,30 @@ class Study:
             InputError: If the model does not do the task there.
         """
         found: list[Discovery] = []
+        asked = {
+            "condition": "base",
+            "split": "discovery",
+            "n_prompts": n_prompts,
+            "target_recovery": target,
+        }
 
         def part(name: str) -> pd.DataFrame:
             def compute() -> pd.DataFrame:
                 if not found:
                     prompts = self.prompts("base", n_prompts, "discovery")
-                    found.append(discover_circuit(self.loaded, prompts, target=target))
+                    found.append(
+                        discover_circuit(
+                            self.loaded, prompts, target=target, n_reference=self.n_reference
+                        )
+                    )
                 table: pd.DataFrame = getattr(found[0], name)
                 return table
 
-            return self._table(
-                "discovery",
-                compute,
-                part=name,
-                condition="base",
-                split="discovery",
-                n_prompts=n_prompts,
-                target=target,
-            )
+            return self._table("discovery", compute, part=name, **asked)
 
         nodes, curve, evidence = part("nodes"), part("curve"), part("evidence")
-        chosen = evidence[evidence["role"] != ""]
-        members = tuple(
-            Member(Head.parse(row.head), row.role, tuple(row.positions.split(",")))
-            for row in chosen.itertuples()
-        )
-        circuit = Circuit(
-            name=f"{self.declaration.name}-ioi",
-            members=members,
-            source="node attribution (EAP-IG over inputs) on the discovery split of base",
-            model=self.declaration.name,
-            provenance={
-                "weights": self.declaration.weights_sha256 or self.declaration.revision,
-                "condition": "base",
-                "split": "discovery",
-                "n_prompts": n_prompts,
-                "seed": self.seed,
-                "ablation": "mean",
-                "target_recovery": target,
-                "n_nodes": int(nodes["chosen"].sum()),
-                "recovery_on_discovery": round(float(curve["recovery"].iloc[-1]), 4),
-            },
+        circuit = circuit_from_tables(
+            self.declaration, nodes, evidence, curve, asked | {"seed": self.seed}
         )
         return Discovery(circuit, nodes, curve, evidence)
 

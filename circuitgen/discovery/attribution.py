@@ -20,10 +20,10 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from circuitgen.circuits import BASE_POSITIONS, Head
 from circuitgen.models.anatomy import Anatomy
+from circuitgen.progress import track
 from circuitgen.prompts import Prompt, PromptSet
 from circuitgen.scoring.ablation import Replacements, batches, prepare_ablation, token_batch
 from circuitgen.scoring.evaluate import answer_tokens
@@ -56,7 +56,7 @@ def attribute_heads(
     reference = prepare_ablation(anatomy, prompts, "resample", n_reference=16).partners
     parts = np.zeros((len(items), anatomy.n_layers, anatomy.n_heads, len(BASE_POSITIONS) + 1))
     groups = list(batches(items, batch_size))
-    for indices in tqdm(groups, desc="attribution", leave=False, disable=None):
+    for indices in track(groups, "attribution"):
         chosen = [items[i] for i in indices]
         gradient = _mean_gradient(anatomy, chosen, [reference[i] for i in indices], n_steps)
         with torch.no_grad():
@@ -112,13 +112,13 @@ def _mean_gradient(
     io, s = answer_tokens(prompts, end.device)
     unembed = anatomy.unembedding.weight
     direction = unembed[io] - unembed[s]
-    total: list[Tensor] | None = None
+    total = None
     for step in range(n_steps):
         x = start + (step + 0.5) / n_steps * (end - start)
         trace = run(anatomy, x.requires_grad_(), keep=("z",))
         resid = trace.end if anatomy.final_norm is None else anatomy.final_norm(trace.end)
         logit_diff = (resid * direction).sum()
         gradient = torch.autograd.grad(logit_diff, trace.z)
-        total = list(gradient) if total is None else [t + g for t, g in zip(total, gradient)]
+        total = gradient if total is None else tuple(map(torch.add, total, gradient))
     assert total is not None
     return [gradient / n_steps for gradient in total]

@@ -7,26 +7,24 @@ shortest prefix of that order that reaches the target recovery on the discovery
 prompts, plus the backup heads that show when its name movers are ablated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from circuitgen.circuits import BASE_POSITIONS, Circuit, Head, Member
 from circuitgen.discovery.attribution import attribute_heads, attribution_table
 from circuitgen.discovery.evidence import gather_evidence
 from circuitgen.discovery.roles import find_backups, members_from_nodes
-from circuitgen.errors import InputError
-from circuitgen.models import LoadedModel
+from circuitgen.models import LoadedModel, ModelDeclaration
 from circuitgen.models.anatomy import Anatomy, read_anatomy
 from circuitgen.prompts import PromptSet
-from circuitgen.scoring import Replacements, evaluate, keep, prepare_ablation
+from circuitgen.scoring import Replacements, keep, prepare_ablation, score_interventions
 
 __all__ = ["Discovery", "discover_circuit"]
 
 _CHUNK = 8
-_NOTHING = Circuit("nothing", (), "no head")
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,9 @@ class Discovery:
 
     Attributes:
         nodes: One row per head and position: attribution, rank, whether chosen.
-        curve: Mean logit differences and recovery by number of nodes kept.
+        curve: Per prompt, the logit differences by number of nodes kept, with
+            nodes ordered by size of attribution (up to the circuit found) and,
+            for comparison at some sizes, by its signed value.
         evidence: `gather_evidence` for every head, and the role given.
     """
 
@@ -52,7 +52,7 @@ def discover_circuit(
     target: float = 0.9,
     max_nodes: int = 200,
     n_steps: int = 5,
-    n_reference: int = 32,
+    n_reference: int = 64,
     batch_size: int = 32,
 ) -> Discovery:
     """Discover the circuit that does the task on these prompts.
@@ -64,18 +64,24 @@ def discover_circuit(
         max_nodes: Where to give up.
         n_steps: Integration steps of the attribution.
 
-    Raises:
-        InputError: If the model does not do the task on these prompts, so that
-            there is nothing to find, or no set of `max_nodes` reaches the target.
+    A model that does not do the task gets the nodes that account for whatever
+    its heads do to the logit difference; whether that is a circuit *for* the
+    task is for the verdict to say. Where no set reaches the target, the one
+    that comes nearest is returned, and the circuit's provenance shows it.
     """
     anatomy = read_anatomy(model.bridge)
     replacements = prepare_ablation(anatomy, prompts, "mean", n_reference=n_reference)
     scores = attribute_heads(anatomy, prompts, replacements, n_steps=n_steps, batch_size=batch_size)
     nodes = rank_nodes(attribution_table(scores))
-    curve = _recovery_curve(anatomy, prompts, replacements, nodes, target, max_nodes, model)
-    size = int(curve.loc[curve["recovery"] >= target, "n_nodes"].iloc[0])
+    size, curve = _grow(anatomy, prompts, replacements, nodes, target, max_nodes)
     nodes["chosen"] = nodes["rank"] <= size
-    total = float(curve["logit_diff_model"].iloc[0] - curve["logit_diff_null"].iloc[0])
+    signed = nodes.sort_values("attribution", ascending=False)
+    sizes = sorted({max(1, round(size * tenth / 10)) for tenth in range(1, 11)})
+    by_sign = _score_sizes(anatomy, prompts, replacements, signed, sizes)
+    curve = pd.concat(
+        [curve.assign(ordered_by="size"), by_sign.assign(ordered_by="sign")], ignore_index=True
+    )
+    total = float((curve["logit_diff_model"] - curve["logit_diff_null"]).mean())
     evidence = gather_evidence(anatomy, prompts)
     members = members_from_nodes(nodes[nodes["chosen"]], evidence, total)
     found = Circuit("found", members, "discovery")
@@ -89,32 +95,47 @@ def discover_circuit(
     evidence["positions"] = [
         ",".join(by_head[head].positions) if head in by_head else "" for head in evidence["head"]
     ]
-    return Discovery(_name_circuit(model, prompts, members, target, curve), nodes, curve, evidence)
+    asked = {
+        "condition": prompts.condition.name,
+        "split": prompts.split,
+        "n_prompts": len(prompts),
+        "seed": prompts.seed,
+        "target_recovery": target,
+    }
+    circuit = circuit_from_tables(model.declaration, nodes, evidence, curve, asked)
+    return Discovery(circuit, nodes, curve, evidence)
 
 
-def _name_circuit(
-    model: LoadedModel,
-    prompts: PromptSet,
-    members: tuple[Member, ...],
-    target: float,
+def circuit_from_tables(
+    declaration: ModelDeclaration,
+    nodes: pd.DataFrame,
+    evidence: pd.DataFrame,
     curve: pd.DataFrame,
+    asked: Mapping[str, Any],
 ) -> Circuit:
-    declaration = model.declaration
+    """The circuit that the tables of a discovery describe.
+
+    Args:
+        asked: What decided the discovery, for the circuit's provenance.
+    """
+    chosen = evidence[evidence["role"] != ""]
+    n_nodes = int(nodes["chosen"].sum())
+    found = curve[(curve["n_nodes"] == n_nodes) & (curve["ordered_by"] == "size")]
+    members = zip(chosen["head"], chosen["role"], chosen["positions"], strict=True)
     return Circuit(
         name=f"{declaration.name}-ioi",
-        members=members,
-        source="node attribution (EAP-IG over inputs) on the discovery split",
+        members=tuple(
+            Member(Head.parse(head), role, tuple(positions.split(",")))
+            for head, role, positions in members
+        ),
+        source="node attribution (EAP-IG over inputs), smallest set that reaches the target",
         model=declaration.name,
         provenance={
             "weights": declaration.weights_sha256 or declaration.revision,
-            "condition": prompts.condition.name,
-            "split": prompts.split,
-            "n_prompts": len(prompts),
-            "seed": prompts.seed,
             "ablation": "mean",
-            "target_recovery": target,
-            "n_nodes": int(curve["n_nodes"].iloc[-1]),
-            "recovery_on_discovery": round(float(curve["recovery"].iloc[-1]), 4),
+            "n_nodes": n_nodes,
+            "recovery_of_nodes": round(mean_recovery(found), 4),
+            **asked,
         },
     )
 
@@ -139,53 +160,49 @@ def circuit_from_nodes(nodes: pd.DataFrame, name: str = "nodes") -> Circuit:
     )
 
 
-def _recovery_curve(
+def mean_recovery(scores: pd.DataFrame) -> float:
+    """Ratio of means (LD_circuit − LD_null) / (LD_model − LD_null)."""
+    circuit, model, null = (
+        scores[f"logit_diff_{run}"].mean() for run in ("circuit", "model", "null")
+    )
+    return float((circuit - null) / (model - null))
+
+
+def _grow(
     anatomy: Anatomy,
     prompts: PromptSet,
     replacements: Replacements,
     nodes: pd.DataFrame,
     target: float,
     max_nodes: int,
-    model: LoadedModel,
-) -> pd.DataFrame:
-    """Recovery of every prefix of the ranking, up to the first that reaches the target."""
-    rows: list[dict[str, float]] = []
-    everything = Circuit(
-        "everything",
-        tuple(
-            Member(Head(*index), "other", BASE_POSITIONS)
-            for index in np.ndindex(anatomy.n_layers, anatomy.n_heads)
-        ),
-        "every head",
-    )
-    ends = evaluate(anatomy, prompts, [keep(everything, "all"), keep(_NOTHING)], replacements)
-    logit_diff_model, logit_diff_null = ends.mean(1)
-    if logit_diff_model <= 0 or logit_diff_model <= logit_diff_null:
-        raise InputError(
-            f"{model.declaration.name} does not do the task on these prompts (mean logit "
-            f"difference {logit_diff_model:.2f}, {logit_diff_null:.2f} without any head), so "
-            f"there is no circuit to find."
-        )
+) -> tuple[int, pd.DataFrame]:
+    """Keep more and more nodes until the target is reached.
+
+    Returns:
+        The number of nodes, the best one if none reaches the target, and the
+        logit difference of every prompt at every size on the way.
+    """
+    parts, recovery = [], dict[int, float]()
     last = min(max_nodes, len(nodes))
     for start in range(1, last + 1, _CHUNK):
-        sizes: Sequence[int] = range(start, min(start + _CHUNK, last + 1))
-        kept = [keep(circuit_from_nodes(nodes[:size])) for size in sizes]
-        means = evaluate(anatomy, prompts, kept, replacements, label="circuit size").mean(1)
-        for size, logit_diff in zip(sizes, means, strict=True):
-            rows.append(
-                {
-                    "n_nodes": size,
-                    "logit_diff_circuit": logit_diff,
-                    "logit_diff_model": logit_diff_model,
-                    "logit_diff_null": logit_diff_null,
-                    "recovery": (logit_diff - logit_diff_null)
-                    / (logit_diff_model - logit_diff_null),
-                }
-            )
-            if rows[-1]["recovery"] >= target:
-                return pd.DataFrame(rows)
-    raise InputError(
-        f"No set of up to {last} nodes reaches recovery {target} in {model.declaration.name}: "
-        f"the best reaches {max(row['recovery'] for row in rows):.2f}; allow more nodes or ask "
-        f"for less."
-    )
+        sizes = range(start, min(start + _CHUNK, last + 1))
+        part = _score_sizes(anatomy, prompts, replacements, nodes, sizes)
+        parts.append(part)
+        recovery |= {size: mean_recovery(rows) for size, rows in part.groupby("n_nodes")}
+        reached = [size for size in sizes if recovery[size] >= target]
+        if reached:
+            curve = pd.concat(parts, ignore_index=True)
+            return reached[0], curve[curve["n_nodes"] <= reached[0]]
+    best = max(recovery, key=lambda size: recovery[size])
+    return best, pd.concat(parts, ignore_index=True)
+
+
+def _score_sizes(
+    anatomy: Anatomy,
+    prompts: PromptSet,
+    replacements: Replacements,
+    nodes: pd.DataFrame,
+    sizes: Iterable[int],
+) -> pd.DataFrame:
+    kept = {size: keep(circuit_from_nodes(nodes[:size])) for size in sizes}
+    return score_interventions(anatomy, prompts, replacements, kept, "n_nodes", "circuit size")

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from circuitgen.circuits import Circuit, Head
 from circuitgen.models.anatomy import Anatomy
+from circuitgen.progress import track
 from circuitgen.prompts import Prompt, PromptSet
 from circuitgen.scoring import Replacements, ablate
 from circuitgen.scoring.ablation import batches, token_batch
@@ -58,7 +58,7 @@ def gather_evidence(
     direct = np.zeros(shape)
     paid = {pair: np.zeros(shape) for pair in ATTENTION_PAIRS}
     groups = list(batches(items, batch_size))
-    for indices in tqdm(groups, desc="head evidence", leave=False, disable=None):
+    for indices in track(groups, "head evidence"):
         chosen = [items[i] for i in indices]
         x = anatomy.embed(token_batch(chosen, anatomy))
         ablation = None

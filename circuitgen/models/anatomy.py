@@ -297,30 +297,38 @@ def _read_gemma3(model: Any, weights: Mapping[str, Tensor]) -> Anatomy:
 
 
 def _read_native(cfg: Any, weights: Mapping[str, Tensor]) -> Anatomy:
-    if not cfg.attn_only or cfg.normalization_type is not None:
-        raise InputError("Native models with MLPs or normalisation are refused.")
+    if not cfg.attn_only or cfg.normalization_type not in (None, "LN") or cfg.final_rms:
+        raise InputError("Native models with MLPs or another norm than LayerNorm are refused.")
     if cfg.positional_embedding_type != "standard" or cfg.attn_scores_soft_cap > 0:
         raise InputError("Native models need standard positions and uncapped scores.")
 
+    def norm(name: str) -> Norm | None:
+        if cfg.normalization_type is None:
+            return None
+        return Norm(cfg.eps, True, weights[f"{name}.weight"], weights[f"{name}.bias"])
+
     def layer(index: int) -> Layer:
-        h = f"layers.{index}.attn"
-        maps = (_linear(weights, f"{h}.{part}") for part in "qkvo")
+        h = f"layers.{index}"
+        query, key, value, output = (_linear(weights, f"{h}.attn.{part}") for part in "qkvo")
+        scaled = cfg.use_attn_scale and cfg.attn_scale > 0
         attention = Attention(
-            *maps,
+            query,
+            key,
+            value,
+            output,
             n_heads=cfg.n_heads,
             n_key_value_heads=cfg.n_key_value_heads or cfg.n_heads,
             d_head=cfg.d_head,
-            scaling=1.0
-            / (cfg.attn_scale if cfg.use_attn_scale and cfg.attn_scale > 0 else cfg.d_head**0.5),
+            scaling=1.0 / (cfg.attn_scale if scaled else cfg.d_head**0.5),
         )
-        return Layer(attention, attention_norm=None)
+        return Layer(attention, norm(f"{h}.ln1"))
 
     return Anatomy(
         token_embedding=weights["tok_embed.weight"],
         position_embedding=weights["pos.weight"],
         embedding_scale=1.0,
         layers=tuple(layer(index) for index in range(cfg.n_layers)),
-        final_norm=None,
+        final_norm=norm("ln_out"),
         unembedding=_linear(weights, "head"),
     )
 
@@ -337,9 +345,12 @@ def _read_attention(
     key_norm: Norm | None = None,
 ) -> Attention:
     config = model.config
-    maps = (_linear(weights, f"{layer}.self_attn.{part}_proj") for part in "qkvo")
+    query, key, value, output = (_linear(weights, f"{layer}.self_attn.{p}_proj") for p in "qkvo")
     return Attention(
-        *maps,
+        query,
+        key,
+        value,
+        output,
         n_heads=config.num_attention_heads,
         n_key_value_heads=config.num_key_value_heads,
         d_head=config.head_dim,

@@ -137,6 +137,7 @@ def train_tiny_ioi(
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / WEIGHTS
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, str(path))
+    path.chmod(0o644)  # safetensors writes for its user only; the file is to be committed
     record = {
         "command": "python -m circuitgen.models tiny-ioi",
         "seed": seed,

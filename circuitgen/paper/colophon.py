@@ -46,13 +46,13 @@ def package_table(lock: Path = ROOT / "requirements.lock") -> pd.DataFrame:
 
 
 def measurement_table(sidecars: Sequence[Mapping[str, Any]], slowest: int) -> pd.DataFrame:
-    """List the measurements that took longest, in seconds."""
+    """List the stored tables that took longest: file, rows and seconds."""
     rows = [
-        (str(sidecar.get("measurement", sidecar["file"])), float(sidecar["seconds"]))
+        (f"`{sidecar['file']}`", int(sidecar.get("rows", 0)), float(sidecar["seconds"]))
         for sidecar in sidecars
         if isinstance(sidecar.get("seconds"), int | float)
     ]
-    frame = pd.DataFrame(rows, columns=["measurement", "seconds"])
+    frame = pd.DataFrame(rows, columns=["table", "rows", "seconds"])
     return frame.sort_values("seconds", ascending=False).head(slowest).reset_index(drop=True)
 
 
@@ -75,6 +75,8 @@ def describe_hardware(sidecars: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _machine(hardware: object) -> str:
-    if isinstance(hardware, Mapping):
-        return ", ".join(f"{key} {value}" for key, value in sorted(hardware.items()))
-    return str(hardware) if hardware else "a machine that was not recorded"
+    if not isinstance(hardware, Mapping):
+        return "a machine that was not recorded"
+    cores = hardware.get("cores")
+    name = str(hardware.get("cpu") or hardware.get("machine") or "an unnamed processor")
+    return f"{name}, {cores} cores" if cores else name

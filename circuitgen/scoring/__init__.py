@@ -2,6 +2,7 @@
 
 from circuitgen.scoring.ablation import ABLATIONS, Replacements, prepare_ablation
 from circuitgen.scoring.controls import (
+    score_interventions,
     score_joint_ablations,
     score_minimality,
     score_random_circuits,
@@ -22,6 +23,7 @@ __all__ = [
     "logit_difference",
     "prepare_ablation",
     "score_circuit",
+    "score_interventions",
     "score_joint_ablations",
     "score_minimality",
     "score_random_circuits",

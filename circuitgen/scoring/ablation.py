@@ -23,10 +23,10 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm import tqdm
 
 from circuitgen.errors import InputError
 from circuitgen.models.anatomy import Anatomy
+from circuitgen.progress import track
 from circuitgen.prompts import (
     Prompt,
     PromptSet,
@@ -137,7 +137,7 @@ def prepare_ablation(
     write = reference_prompts if kind == "mean" else sibling_prompts
     means = {
         layout: mean_outputs(anatomy, write(prompts, layout, n_reference), batch_size)
-        for layout in tqdm(layouts, desc="reference prompts", leave=False, disable=None)
+        for layout in track(layouts, "reference prompts")
     }
     return Replacements(kind, n_reference, means)
 

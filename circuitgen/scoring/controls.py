@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from circuitgen.circuits import Circuit, random_circuit
 from circuitgen.errors import InputError
 from circuitgen.models import LoadedModel
 from circuitgen.models.anatomy import Anatomy, read_anatomy
+from circuitgen.progress import track
 from circuitgen.prompts import PromptSet, reference_prompts
 from circuitgen.scoring.ablation import MIN_REFERENCE, Replacements, mean_outputs, prepare_ablation
 from circuitgen.scoring.evaluate import evaluate
@@ -22,6 +22,7 @@ from circuitgen.scoring.intervene import Intervention, ablate, keep
 from circuitgen.scoring.score import identify
 
 __all__ = [
+    "score_interventions",
     "score_joint_ablations",
     "score_minimality",
     "score_random_circuits",
@@ -30,6 +31,39 @@ __all__ = [
 
 _NOTHING = Circuit("nothing", (), "no head")
 _IDENTIFIERS = ["prompt", "condition", "template", "order", "io", "s"]
+
+
+def score_interventions(
+    anatomy: Anatomy,
+    prompts: PromptSet,
+    replacements: Replacements,
+    interventions: Mapping[int, Intervention] | Mapping[str, Intervention],
+    key: str,
+    label: str,
+) -> pd.DataFrame:
+    """Logit differences under each intervention, the intact and the empty run beside.
+
+    Args:
+        interventions: By the name that stands in column `key`.
+        label: What the progress bar says.
+
+    Returns:
+        One row per prompt and intervention: who the prompt is, `key`,
+        ``logit_diff_circuit``, ``logit_diff_model`` and ``logit_diff_null``.
+    """
+    ends = [ablate(_NOTHING), keep(_NOTHING)]
+    found = evaluate(anatomy, prompts, [*ends, *interventions.values()], replacements, label=label)
+    who = identify(prompts)[_IDENTIFIERS]
+    parts = [
+        who.assign(
+            **{key: name},
+            logit_diff_circuit=logit_diff,
+            logit_diff_model=found[0],
+            logit_diff_null=found[1],
+        )
+        for name, logit_diff in zip(interventions, found[2:], strict=True)
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def score_random_circuits(
@@ -53,7 +87,7 @@ def score_random_circuits(
     rng = np.random.default_rng(seed)
     shape = anatomy.n_layers, anatomy.n_heads
     drawn = [random_circuit(circuit, *shape, rng) for _ in range(n_random)]
-    return _score_kept(
+    return score_interventions(
         anatomy,
         prompts,
         prepare_ablation(anatomy, prompts, "mean", n_reference=n_reference),
@@ -91,7 +125,7 @@ def score_minimality(
         for head in heads:
             others = [other for other in heads if other != head]
             kept[str(head)] = keep(circuit.without(others), positions)
-    scored = _score_kept(anatomy, prompts, replacements, kept, "head", "minimality")
+    scored = score_interventions(anatomy, prompts, replacements, kept, "head", "minimality")
     by_name = dict(tuple(scored.groupby("head")))
     parts = [
         by_name[str(head)]
@@ -120,7 +154,9 @@ def score_joint_ablations(
     anatomy = read_anatomy(model.bridge)
     replacements = prepare_ablation(anatomy, prompts, "mean", n_reference=n_reference)
     interventions = {name: ablate(heads, positions) for name, heads in sets.items()}
-    scored = _score_kept(anatomy, prompts, replacements, interventions, "ablated", "joint ablation")
+    scored = score_interventions(
+        anatomy, prompts, replacements, interventions, "ablated", "joint ablation"
+    )
     sizes = {name: len(heads) for name, heads in sets.items()}
     scored["n_heads"] = scored["ablated"].map(sizes)
     return scored.rename(columns={"logit_diff_circuit": "logit_diff_without"})
@@ -152,44 +188,21 @@ def score_reference_sizes(
     written = {
         layout: reference_prompts(prompts, layout, max(sizes) * n_repeats) for layout in layouts
     }
-    total = n_repeats * len(sizes)
-    with tqdm(total=total, desc="reference sizes", leave=False, disable=None) as bar:
-        for repeat in range(n_repeats):
-            sums: dict[tuple, torch.Tensor] = {}
-            for before, size in zip((0, *sizes), sizes, strict=False):
-                start = repeat * max(sizes)
-                for layout in layouts:
-                    new = written[layout][start + before : start + size]
-                    added = mean_outputs(anatomy, new) * len(new)
-                    sums[layout] = added + sums.get(layout, 0.0)
-                means = {layout: outputs / size for layout, outputs in sums.items()}
-                replacements = Replacements("mean", size, means)
-                kept = {size: keep(circuit, positions)}
-                part = _score_kept(anatomy, prompts, replacements, kept, "n_reference", "scores")
-                parts.append(part.assign(repeat=repeat))
-                bar.update()
-    return pd.concat(parts, ignore_index=True)
-
-
-def _score_kept(
-    anatomy: Anatomy,
-    prompts: PromptSet,
-    replacements: Replacements,
-    interventions: Mapping[int, Intervention] | Mapping[str, Intervention],
-    key: str,
-    label: str,
-) -> pd.DataFrame:
-    """Logit differences under each intervention, with the intact and the empty run beside."""
-    ends = [ablate(_NOTHING), keep(_NOTHING)]
-    found = evaluate(anatomy, prompts, [*ends, *interventions.values()], replacements, label=label)
-    who = identify(prompts)[_IDENTIFIERS]
-    parts = [
-        who.assign(
-            **{key: name},
-            logit_diff_circuit=logit_diff,
-            logit_diff_model=found[0],
-            logit_diff_null=found[1],
-        )
-        for name, logit_diff in zip(interventions, found[2:], strict=True)
-    ]
+    for repeat in track(range(n_repeats), "reference sizes"):
+        sums: dict[tuple, torch.Tensor] = {}
+        start = repeat * max(sizes)
+        for before, size in zip((0, *sizes), sizes, strict=False):
+            for layout in layouts:
+                new = written[layout][start + before : start + size]
+                sums[layout] = mean_outputs(anatomy, new) * len(new) + sums.get(layout, 0.0)
+            means = {layout: outputs / size for layout, outputs in sums.items()}
+            part = score_interventions(
+                anatomy,
+                prompts,
+                Replacements("mean", size, means),
+                {size: keep(circuit, positions)},
+                "n_reference",
+                "reference sizes",
+            )
+            parts.append(part.assign(repeat=repeat))
     return pd.concat(parts, ignore_index=True)

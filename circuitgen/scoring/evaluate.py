@@ -4,15 +4,15 @@ This is what controls, minimality, joint knock-outs and exact patching are made
 of. Interventions that start at the same layer and position share a batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm import tqdm
 
 from circuitgen.models.anatomy import Anatomy
+from circuitgen.progress import track
 from circuitgen.prompts import Prompt, PromptSet
 from circuitgen.scoring.ablation import Replacements, batches
 from circuitgen.scoring.intervene import Batch, Intervention, first_change
@@ -39,21 +39,34 @@ def evaluate(
         replacements: From `prepare_ablation` for the same prompts.
         label: What the progress bar says.
     """
-    items = prompts.prompts
-    result = np.full((len(interventions), len(items)), np.nan)
-    groups = list(batches(items, batch_size))
-    with tqdm(total=len(groups) * len(interventions), desc=label, leave=False, disable=None) as bar:
-        for indices in groups:
-            batch = Batch.prepare(anatomy, items, indices, replacements)
-            answers = answer_tokens(batch.prompts, batch.group.device)
-            masks = [batch.mask(intervention) for intervention in interventions]
-            for fold in _folds(masks, max(1, batch_size // len(indices))):
-                ends = batch.run_folded([masks[number] for number in fold])
-                for number, end in zip(fold, ends, strict=True):
-                    logits = anatomy.unembed(end)
-                    result[number, indices] = logit_difference(logits, *answers).numpy()
-                bar.update(len(fold))
+    result = np.full((len(interventions), len(prompts)), np.nan)
+    groups = list(batches(prompts.prompts, batch_size))
+    found = _evaluate_groups(
+        anatomy, prompts.prompts, groups, interventions, replacements, batch_size
+    )
+    for number, indices, logit_diff in track(found, label, len(groups) * len(interventions)):
+        result[number, indices] = logit_diff
     return result
+
+
+def _evaluate_groups(
+    anatomy: Anatomy,
+    items: Sequence[Prompt],
+    groups: Sequence[list[int]],
+    interventions: Sequence[Intervention],
+    replacements: Replacements,
+    batch_size: int,
+) -> Iterator[tuple[int, list[int], np.ndarray]]:
+    """Yield intervention, prompts and their logit differences, as they are done."""
+    for indices in groups:
+        batch = Batch.prepare(anatomy, items, indices, replacements)
+        answers = answer_tokens(batch.prompts, batch.group.device)
+        masks = [batch.mask(intervention) for intervention in interventions]
+        for fold in _folds(masks, max(1, batch_size // len(indices))):
+            ends = batch.run_folded([masks[number] for number in fold])
+            for number, end in zip(fold, ends, strict=True):
+                logits = anatomy.unembed(end)
+                yield number, indices, logit_difference(logits, *answers).numpy()
 
 
 def logit_difference(

@@ -49,7 +49,7 @@ class Trace:
         resid: Residual stream before each layer.
         key: Keys, rotated, as attended to; `value` likewise.
         z: Head outputs, after replacement.
-        pattern: Attention probabilities; zero for heads that were not computed.
+        pattern: Attention probabilities, of replaced heads too.
     """
 
     end: Float[Tensor, "batch d_model"]
@@ -134,11 +134,13 @@ def _run_layers(
             if name in kept:
                 kept[name].append(tensor)
 
+    # What is asked for is computed for every head, replaced or not.
+    prune = not {"key", "value", "pattern"} & set(keep)
     for index in range(first_layer, anatomy.n_layers):
         layer = anatomy.layers[index]
         store(resid=x)
         normed = x if layer.attention_norm is None else layer.attention_norm(x)
-        z = _attend(layer.attention, normed, index, ablation, before, store)
+        z = _attend(layer.attention, normed, index, ablation, before, store, prune=prune)
         store(z=z)
         if index == anatomy.n_layers - 1:
             x, z = x[:, -1:], z[:, -1:]
@@ -167,6 +169,8 @@ def _attend(
     ablation: Ablation | None,
     before: _Prefix | None,
     store: Callable[..., None],
+    *,
+    prune: bool,
 ) -> Tensor:
     """Head outputs of one layer, replaced where the ablation says so."""
     if ablation is None:
@@ -174,9 +178,9 @@ def _attend(
     mask = ablation.mask[:, index]
     replaced = ablation.values[index][ablation.group]
     live = (~mask).any(0).any(0)
-    if not live.any():
+    if prune and not live.any():
         return replaced
-    if live.all():
+    if not prune or live.all():
         return torch.where(
             mask[..., None], replaced, _head_outputs(attention, x, index, None, before, store)
         )

@@ -12,12 +12,12 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from circuitgen.circuits import Circuit, check_fits, check_positions
 from circuitgen.circuits.roles import find_role
 from circuitgen.models import LoadedModel
 from circuitgen.models.anatomy import Anatomy, read_anatomy
+from circuitgen.progress import track
 from circuitgen.prompts import Prompt, PromptSet
 from circuitgen.scoring.ablation import Replacements, batches, prepare_ablation
 from circuitgen.scoring.activation import activation
@@ -77,7 +77,7 @@ def score_circuit(
         )
     parts = []
     groups = list(batches(prompts.prompts, batch_size))
-    for indices in tqdm(groups, desc="prompts scored", leave=False, disable=None):
+    for indices in track(groups, "prompts scored"):
         columns = _score_batch(anatomy, circuit, prompts.prompts, indices, ablation, positions)
         parts.append(pd.DataFrame(columns, index=indices))
     scores = pd.concat(parts).sort_index()
