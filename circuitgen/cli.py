@@ -67,6 +67,82 @@ def paper(
     raise typer.Exit(show_build(execute=execute, preview=preview))
 
 
+@app.command()
+def models() -> None:
+    """List the models: which are here, and how to get the rest."""
+    from circuitgen.terminal import show_models
+
+    show_models()
+
+
+@app.command()
+def conditions(
+    name: Annotated[str | None, typer.Argument(help="One condition; all of them if left out.")] = (
+        None
+    ),
+    examples: Annotated[int, typer.Option(help="Prompts to print, positions marked.")] = 0,
+    model: Annotated[str, typer.Option(help="Whose tokenizer writes the examples.")] = (
+        "smollm2-135m"
+    ),
+) -> None:
+    """List the conditions: ways of writing the task."""
+    from circuitgen.terminal import show_conditions
+
+    show_conditions(name, examples, model)
+
+
+@app.command()
+def circuits() -> None:
+    """List the stored circuits."""
+    from circuitgen.terminal import show_circuits
+
+    show_circuits()
+
+
+@app.command()
+def score(
+    out: Annotated[Path, typer.Option(help="Table to write: .parquet or .csv.")],
+    model: Annotated[str, typer.Option(help="Name, hub name or directory.")] = "smollm2-135m",
+    circuit: Annotated[
+        str, typer.Option(help="Name or file; auto: the one that belongs to the model.")
+    ] = "auto",
+    condition: Annotated[str, typer.Option(help="See `circuitgen conditions`.")] = "base",
+    n_prompts: Annotated[int, typer.Option(help="Prompts to score.")] = 256,
+    ablation: Annotated[
+        str,
+        typer.Option(
+            help="mean, zero, resample, counterfactual, counterfactual-s1 or mean-condition."
+        ),
+    ] = "mean",
+    positions: Annotated[
+        str, typer.Option(help="semantic: heads count where their role says; or all.")
+    ] = "semantic",
+    n_reference: Annotated[int, typer.Option(help="Reference prompts behind each mean.")] = 64,
+    seed: Annotated[int, typer.Option(help="Of the prompts.")] = 0,
+    split: Annotated[str, typer.Option(help="test, discovery or all.")] = "test",
+) -> None:
+    """Score a circuit on a condition, one row per prompt."""
+    from circuitgen.terminal import show_score
+
+    show_score(
+        model, circuit, condition, n_prompts, ablation, positions, n_reference, seed, split, out
+    )
+
+
+@app.command()
+def discover(
+    model: Annotated[str, typer.Option(help="Name, hub name or directory.")] = "smollm2-135m",
+    n_prompts: Annotated[int, typer.Option(help="Prompts of the discovery split.")] = 64,
+    seed: Annotated[int, typer.Option(help="Of the prompts.")] = 0,
+    target: Annotated[float, typer.Option(help="Recovery to reach.")] = 0.9,
+    out: Annotated[Path | None, typer.Option(help="Circuit file (JSON) to write.")] = None,
+) -> None:
+    """Discover a model's circuit on base prompts."""
+    from circuitgen.terminal import show_discovery
+
+    show_discovery(model, n_prompts, seed, target, out)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status; nothing escapes as a traceback."""
     given = list(sys.argv[1:] if arguments is None else arguments)

@@ -71,12 +71,15 @@ class Study:
         """The model itself; loaded on first use."""
         return load_model(self.model)
 
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The model's tokenizer, with BOS where it is declared; loads the model."""
+        return Encoder(self.loaded.tokenizer, self.declaration.prepend_bos)
+
     def prompts(self, condition: str, n_prompts: int, split: str) -> PromptSet:
-        """Prompts of a condition for this model; loads it for its tokenizer."""
-        encoder = Encoder(self.loaded.tokenizer, self.declaration.prepend_bos)
-        return build_prompts(
-            load_condition(condition), encoder, n_prompts, seed=self.seed, split=split
-        )
+        """Prompts of a condition for this model."""
+        chosen = load_condition(condition)
+        return build_prompts(chosen, self.encoder, n_prompts, seed=self.seed, split=split)
 
     def circuit(self, name: str = "auto", *, n_discovery: int = 64) -> Circuit:
         """The circuit of that name, or the one that belongs to the model.

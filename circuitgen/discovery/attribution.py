@@ -58,7 +58,7 @@ def attribute_heads(
     groups = list(batches(items, batch_size))
     for indices in track(groups, "attribution"):
         chosen = [items[i] for i in indices]
-        gradient = _mean_gradient(anatomy, chosen, [reference[i] for i in indices], n_steps)
+        gradient = _mean_gradient(anatomy, chosen, [reference[p.text] for p in chosen], n_steps)
         with torch.no_grad():
             x = anatomy.embed(token_batch(chosen, anatomy))
             clean = run(anatomy, x, keep=("z",)).z

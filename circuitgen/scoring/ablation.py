@@ -17,8 +17,8 @@ is measured in chapter 1.
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
@@ -68,25 +68,35 @@ class Replacements:
         kind: One of `ABLATIONS`.
         n_reference: Prompts behind each replacement value.
         means: Per layout, where prompts of one layout share their values.
-        partners: Per prompt, where each has values of its own.
+        partners: By the text of a prompt, where each has values of its own.
     """
 
     kind: str
     n_reference: int
     means: dict[tuple, Outputs]
-    partners: tuple[Prompt, ...] = ()
+    partners: Mapping[str, Prompt] = field(default_factory=dict)
 
     def gather(
         self, anatomy: Anatomy, prompts: Sequence[Prompt], indices: Sequence[int]
     ) -> tuple[tuple[Float[Tensor, "group pos head d_head"], ...], Int[Tensor, " batch"]]:
-        """Values per layer and the group of each prompt, for a batch of equal length."""
+        """Values per layer and the group of each prompt, for a batch of equal length.
+
+        Raises:
+            InputError: If they were prepared for other prompts.
+        """
         if self.kind == "zero":
             shape = (1, len(prompts[indices[0]].tokens), anatomy.n_heads, anatomy.d_head)
             nothing = anatomy.token_embedding.new_zeros(shape)
             group = torch.zeros(len(indices), dtype=torch.long, device=nothing.device)
             return (nothing,) * anatomy.n_layers, group
+        for prompt in (prompts[i] for i in indices):
+            if prompt.text not in self.partners and prompt.layout not in self.means:
+                raise InputError(
+                    f"The {self.kind} replacements were prepared for other prompts: they have "
+                    f"none for {prompt.text!r}; call prepare_ablation for these prompts."
+                )
         if self.partners:
-            tokens = token_batch([self.partners[i] for i in indices], anatomy)
+            tokens = token_batch([self.partners[prompts[i].text] for i in indices], anatomy)
             values = run(anatomy, anatomy.embed(tokens), keep=("z",)).z
             return values, torch.arange(len(indices), device=tokens.device)
         layouts = list(dict.fromkeys(prompts[i].layout for i in indices))
@@ -124,22 +134,28 @@ def prepare_ablation(
         return Replacements(kind, 0, {})
     if kind.startswith("counterfactual"):
         flip = "S1" if kind.endswith("s1") else "S2"
-        return Replacements(kind, 1, {}, counterfactual_prompts(prompts, flip))
+        return Replacements(kind, 1, {}, _by_text(prompts, counterfactual_prompts(prompts, flip)))
     layouts = list(dict.fromkeys(prompt.layout for prompt in prompts.prompts))
     if kind == "resample":
+        if n_reference < 1:
+            raise InputError(f"n_reference is {n_reference}; resample needs at least 1 prompt.")
         pool = {layout: reference_prompts(prompts, layout, n_reference) for layout in layouts}
         # Chosen by the prompt's own text, so that no other prompt of the set matters.
         partners = tuple(
             pool[prompt.layout][zlib.crc32(prompt.text.encode()) % n_reference]
             for prompt in prompts.prompts
         )
-        return Replacements(kind, 1, {}, partners)
+        return Replacements(kind, 1, {}, _by_text(prompts, partners))
     write = reference_prompts if kind == "mean" else sibling_prompts
     means = {
         layout: mean_outputs(anatomy, write(prompts, layout, n_reference), batch_size)
         for layout in track(layouts, "reference prompts")
     }
     return Replacements(kind, n_reference, means)
+
+
+def _by_text(prompts: PromptSet, partners: Sequence[Prompt]) -> dict[str, Prompt]:
+    return {p.text: partner for p, partner in zip(prompts.prompts, partners, strict=True)}
 
 
 @torch.no_grad()

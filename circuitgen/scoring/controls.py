@@ -18,7 +18,7 @@ from circuitgen.progress import track
 from circuitgen.prompts import PromptSet, reference_prompts
 from circuitgen.scoring.ablation import MIN_REFERENCE, Replacements, mean_outputs, prepare_ablation
 from circuitgen.scoring.evaluate import evaluate
-from circuitgen.scoring.intervene import Intervention, ablate, keep
+from circuitgen.scoring.intervene import Intervention, ablate, check_circuits, keep
 from circuitgen.scoring.score import identify
 
 __all__ = [
@@ -84,6 +84,7 @@ def score_random_circuits(
         ``logit_diff_null``.
     """
     anatomy = read_anatomy(model.bridge)
+    check_circuits([circuit], anatomy, prompts.prompts)
     rng = np.random.default_rng(seed)
     shape = anatomy.n_layers, anatomy.n_heads
     drawn = [random_circuit(circuit, *shape, rng) for _ in range(n_random)]
@@ -118,6 +119,7 @@ def score_minimality(
     Source: Wang et al. 2022, section 4.3.
     """
     anatomy = read_anatomy(model.bridge)
+    check_circuits([circuit], anatomy, prompts.prompts)
     replacements = prepare_ablation(anatomy, prompts, "mean", n_reference=n_reference)
     kept: dict[str, Intervention] = {}
     for role, heads in circuit.by_role().items():
@@ -152,6 +154,7 @@ def score_joint_ablations(
         ``logit_diff_without`` and ``logit_diff_model``.
     """
     anatomy = read_anatomy(model.bridge)
+    check_circuits(sets.values(), anatomy, prompts.prompts)
     replacements = prepare_ablation(anatomy, prompts, "mean", n_reference=n_reference)
     interventions = {name: ablate(heads, positions) for name, heads in sets.items()}
     scored = score_interventions(
@@ -183,6 +186,7 @@ def score_reference_sizes(
     if min(sizes) < MIN_REFERENCE:
         raise InputError(f"Reference sizes start at {MIN_REFERENCE}; {min(sizes)} is too few.")
     anatomy = read_anatomy(model.bridge)
+    check_circuits([circuit], anatomy, prompts.prompts)
     layouts = list(dict.fromkeys(prompt.layout for prompt in prompts.prompts))
     parts = []
     written = {

@@ -15,7 +15,7 @@ from circuitgen.models.anatomy import Anatomy
 from circuitgen.progress import track
 from circuitgen.prompts import Prompt, PromptSet
 from circuitgen.scoring.ablation import Replacements, batches
-from circuitgen.scoring.intervene import Batch, Intervention, first_change
+from circuitgen.scoring.intervene import Batch, Intervention, check_circuits, first_change
 
 __all__ = ["answer_tokens", "evaluate", "logit_difference"]
 
@@ -38,7 +38,12 @@ def evaluate(
     Args:
         replacements: From `prepare_ablation` for the same prompts.
         label: What the progress bar says.
+
+    Raises:
+        InputError: If a circuit has a head that the model lacks or a position
+            that the prompts lack, or the replacements are of other prompts.
     """
+    check_circuits((i.circuit for i in interventions), anatomy, prompts.prompts)
     result = np.full((len(interventions), len(prompts)), np.nan)
     groups = list(batches(prompts.prompts, batch_size))
     found = _evaluate_groups(

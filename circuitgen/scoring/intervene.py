@@ -7,7 +7,7 @@ heads starts from the empty run at the first of them; what ablates few heads
 starts from the intact run at the first layer and position that it changes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,14 +15,22 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from circuitgen.circuits import Circuit
+from circuitgen.circuits import Circuit, check_fits, check_positions
 from circuitgen.errors import InputError
 from circuitgen.models.anatomy import Anatomy
 from circuitgen.prompts import Prompt
 from circuitgen.scoring.ablation import Replacements, token_batch
 from circuitgen.scoring.forward import Ablation, Trace, resume, run
 
-__all__ = ["POSITIONS", "Batch", "Intervention", "ablate", "first_change", "keep"]
+__all__ = [
+    "POSITIONS",
+    "Batch",
+    "Intervention",
+    "ablate",
+    "check_circuits",
+    "first_change",
+    "keep",
+]
 
 POSITIONS = ("semantic", "all")
 """Whether a head counts at the positions of its member only, or at all."""
@@ -38,14 +46,16 @@ class Intervention:
     keeps: bool
     positions: str = "semantic"
 
-    def mask(
-        self, prompts: Sequence[Prompt], n_layers: int, n_heads: int
-    ) -> Bool[np.ndarray, "batch layer pos head"]:
-        """True where a head's output is replaced."""
+    def __post_init__(self) -> None:
         if self.positions not in POSITIONS:
             raise InputError(
                 f"positions is {self.positions!r}; choose one of {', '.join(POSITIONS)}."
             )
+
+    def mask(
+        self, prompts: Sequence[Prompt], n_layers: int, n_heads: int
+    ) -> Bool[np.ndarray, "batch layer pos head"]:
+        """True where a head's output is replaced."""
         n_pos = len(prompts[0].tokens)
         named = np.zeros((len(prompts), n_layers, n_pos, n_heads), dtype=bool)
         for member in self.circuit.members:
@@ -57,6 +67,20 @@ class Intervention:
                 where = [prompt.positions[position] for prompt in prompts]
                 named[np.arange(len(prompts)), layer, where, head] = True
         return ~named if self.keeps else named
+
+
+def check_circuits(
+    circuits: Iterable[Circuit], anatomy: Anatomy, prompts: Sequence[Prompt]
+) -> None:
+    """Refuse a circuit with a head or a position that the model or a prompt lacks.
+
+    Raises:
+        InputError: For the first such circuit.
+    """
+    shared = [p for p in prompts[0].positions if all(p in prompt.positions for prompt in prompts)]
+    for circuit in circuits:
+        check_fits(circuit, anatomy.n_layers, anatomy.n_heads)
+        check_positions(circuit, shared)
 
 
 def keep(circuit: Circuit, positions: str = "semantic") -> Intervention:

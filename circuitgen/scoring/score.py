@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitgen.circuits import Circuit, check_fits, check_positions
+from circuitgen.circuits import Circuit
 from circuitgen.circuits.roles import find_role
 from circuitgen.models import LoadedModel
 from circuitgen.models.anatomy import Anatomy, read_anatomy
@@ -23,7 +23,7 @@ from circuitgen.scoring.ablation import Replacements, batches, prepare_ablation
 from circuitgen.scoring.activation import activation
 from circuitgen.scoring.evaluate import answer_tokens, logit_difference
 from circuitgen.scoring.forward import Trace
-from circuitgen.scoring.intervene import Batch, ablate, keep
+from circuitgen.scoring.intervene import Batch, Intervention, ablate, check_circuits, keep
 
 __all__ = ["RUNS", "score_circuit"]
 
@@ -69,8 +69,8 @@ def score_circuit(
     Source: Wang et al. 2022, sections 2–4.
     """
     anatomy = read_anatomy(model.bridge)
-    check_fits(circuit, anatomy.n_layers, anatomy.n_heads)
-    check_positions(circuit, prompts.prompts[0].positions)
+    check_circuits([circuit], anatomy, prompts.prompts)
+    interventions = keep(circuit, positions), ablate(circuit, positions)
     if isinstance(ablation, str):
         ablation = prepare_ablation(
             anatomy, prompts, ablation, n_reference=n_reference, batch_size=batch_size
@@ -78,7 +78,7 @@ def score_circuit(
     parts = []
     groups = list(batches(prompts.prompts, batch_size))
     for indices in track(groups, "prompts scored"):
-        columns = _score_batch(anatomy, circuit, prompts.prompts, indices, ablation, positions)
+        columns = _score_batch(anatomy, interventions, prompts.prompts, indices, ablation)
         parts.append(pd.DataFrame(columns, index=indices))
     scores = pd.concat(parts).sort_index()
     scores["logit_diff_gap"] = scores["logit_diff_circuit"] - scores["logit_diff_model"]
@@ -125,16 +125,15 @@ def identify(prompts: PromptSet) -> pd.DataFrame:
 
 def _score_batch(
     anatomy: Anatomy,
-    circuit: Circuit,
+    interventions: tuple[Intervention, Intervention],
     items: Sequence[Prompt],
     indices: Sequence[int],
     ablation: Replacements,
-    positions: str,
 ) -> dict[str, np.ndarray]:
     batch = Batch.prepare(anatomy, items, indices, ablation, also=("z", "pattern"))
     io, s = answer_tokens(batch.prompts, batch.group.device)
-    columns = _read_heads(anatomy, circuit, batch.prompts, batch.intact, io, s)
-    kept, ablated = (batch.mask(mode(circuit, positions)) for mode in (keep, ablate))
+    columns = _read_heads(anatomy, interventions[0].circuit, batch.prompts, batch.intact, io, s)
+    kept, ablated = (batch.mask(intervention) for intervention in interventions)
     ends = {
         "model": batch.intact.end,
         "circuit": batch.run_folded([kept])[0],

@@ -1,0 +1,131 @@
+"""What the control tables say: recovery by group, random circuits, minimality, knock-outs.
+
+Takes the tables of `circuitgen.scoring.controls`; every number that a reader
+sees gets its interval here.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from circuitgen.analysis.bootstrap import Interval
+from circuitgen.analysis.frames import require_columns
+from circuitgen.analysis.intervals import mean_interval, paired_difference_interval, ratio_interval
+
+__all__ = [
+    "RandomComparison",
+    "compare_with_random",
+    "minimality_table",
+    "recovery_by",
+    "recovery_interval",
+    "removal_table",
+]
+
+
+def recovery_interval(frame: pd.DataFrame) -> Interval:
+    """Ratio of means (LD_circuit − LD_null) / (LD_model − LD_null), with its interval."""
+    require_columns(
+        frame, [f"logit_diff_{run}" for run in ("circuit", "model", "null")], "recovery"
+    )
+    work = frame.assign(
+        _circuit=frame["logit_diff_circuit"] - frame["logit_diff_null"],
+        _model=frame["logit_diff_model"] - frame["logit_diff_null"],
+    )
+    return ratio_interval(work, "_circuit", "_model")
+
+
+def recovery_by(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Recovery of each group: `by`, n, recovery, recovery_low, recovery_high."""
+    rows = []
+    for key, part in frame.groupby(list(by), sort=False):
+        found = recovery_interval(part)
+        rows.append(
+            dict(zip(by, key, strict=True))
+            | {
+                "n": found.n,
+                "recovery": found.point,
+                "recovery_low": found.low,
+                "recovery_high": found.high,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+class RandomComparison(NamedTuple):
+    """A circuit beside random ones of its size and layer profile.
+
+    `p_value` is (1 + random circuits that recover at least as much) / (1 + all),
+    one-sided: the circuit itself counts as one of the draws.
+    """
+
+    ours: float
+    random: pd.DataFrame
+    p_value: float
+
+    @property
+    def n_reached(self) -> int:
+        """Random circuits that recover at least as much as ours."""
+        return int((self.random["recovery"] >= self.ours).sum())
+
+
+def compare_with_random(frame: pd.DataFrame) -> RandomComparison:
+    """Compare the circuit (draw −1) with the random ones on the same prompts."""
+    require_columns(frame, ["draw"], "a comparison with random circuits")
+    means = frame.groupby("draw")[[f"logit_diff_{r}" for r in ("circuit", "model", "null")]].mean()
+    recovery = (means["logit_diff_circuit"] - means["logit_diff_null"]) / (
+        means["logit_diff_model"] - means["logit_diff_null"]
+    )
+    random = recovery.drop(-1).rename("recovery").reset_index()
+    ours = float(recovery[-1])
+    reached = int((random["recovery"] >= ours).sum())
+    return RandomComparison(ours, random, (1 + reached) / (1 + len(random)))
+
+
+def minimality_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """For each head F(C∖(K∪v)), F(C∖K) and their paired difference with its interval."""
+    rows = []
+    for (role, head), part in frame.groupby(["role", "head"], sort=False):
+        change = paired_difference_interval(part, "logit_diff_restored", "logit_diff_removed")
+        rows.append(
+            {
+                "role": role,
+                "head": head,
+                "removed": part["logit_diff_removed"].mean(),
+                "restored": part["logit_diff_restored"].mean(),
+                "change": change.point,
+                "change_low": change.low,
+                "change_high": change.high,
+                "n": change.n,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def removal_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """What ablating each set does to the whole model's logit difference.
+
+    Returns:
+        ``ablated``, ``n_heads``, ``logit_diff_without`` and ``change`` (without
+        less intact, in logits) with its interval, and ``relative``, the change
+        over the intact mean.
+    """
+    rows = []
+    for name, part in frame.groupby("ablated", sort=False):
+        change = paired_difference_interval(part, "logit_diff_without", "logit_diff_model")
+        left = mean_interval(part, "logit_diff_without")
+        rows.append(
+            {
+                "ablated": name,
+                "n_heads": int(part["n_heads"].iloc[0]),
+                "logit_diff_without": left.point,
+                "logit_diff_without_low": left.low,
+                "logit_diff_without_high": left.high,
+                "change": change.point,
+                "change_low": change.low,
+                "change_high": change.high,
+                "relative": change.point / part["logit_diff_model"].mean(),
+                "n": change.n,
+            }
+        )
+    return pd.DataFrame(rows)

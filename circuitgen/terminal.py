@@ -1,0 +1,121 @@
+"""What a person at the terminal sees of models, conditions, circuits and scores."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from circuitgen.circuits import Circuit, list_circuits, load_circuit, write_circuit
+from circuitgen.errors import InputError
+from circuitgen.models import list_models
+from circuitgen.prompts import build_prompts, list_conditions, load_condition
+from circuitgen.results import write_table
+from circuitgen.study import Study
+
+__all__ = ["show_circuits", "show_conditions", "show_discovery", "show_models", "show_score"]
+
+DEFAULT_MODEL = "smollm2-135m"
+
+
+def show_models() -> None:
+    """List the models: what each is, whether it is here, how to get it."""
+    table = Table("model", "here", "what it is", "licence", "how to get it")
+    for model in list_models():
+        here = "yes" if model.available else "no"
+        table.add_row(model.name, here, model.description, model.licence, model.how_to_get)
+    Console().print(table)
+    print("Any model in Hugging Face layout works too: pass its directory or its name on the hub.")
+
+
+def show_conditions(name: str | None, n_examples: int, model: str) -> None:
+    """List the conditions, or one of them with example prompts."""
+    conditions = list_conditions() if name is None else [load_condition(name)]
+    table = Table("condition", "family", "templates", "orders", "varies", "holds fixed")
+    for condition in conditions:
+        table.add_row(
+            condition.name,
+            condition.family,
+            str(len(condition.templates)),
+            " ".join(condition.orders),
+            condition.varies,
+            condition.fixed,
+        )
+    Console().print(table)
+    if n_examples:
+        encoder = Study(model).encoder
+        for condition in conditions:
+            print(f"\n{condition.name}, tokenised for {model}:")
+            for prompt in build_prompts(condition, encoder, n_examples).prompts:
+                print(f"  {prompt.order}  {prompt.marked()}  → {prompt.io}")
+
+
+def show_circuits() -> None:
+    """List the stored circuits with their heads by role."""
+    table = Table("circuit", "model", "heads", "roles", "source")
+    for name in list_circuits():
+        circuit = load_circuit(name)
+        roles = ", ".join(f"{len(heads)} {role}" for role, heads in circuit.by_role().items())
+        model = circuit.model or "any"
+        table.add_row(name, model, str(len(circuit)), roles, escape(circuit.source))
+    Console().print(table)
+
+
+def show_score(
+    model: str,
+    circuit: str,
+    condition: str,
+    n_prompts: int,
+    ablation: str,
+    positions: str,
+    n_reference: int,
+    seed: int,
+    split: str,
+    out: Path,
+) -> None:
+    """Score a circuit on a condition, write the per-prompt table, and say the gist."""
+    if out.suffix not in (".parquet", ".csv"):
+        raise InputError(f"{out} ends in neither .parquet nor .csv; choose one of these.")
+    if not out.parent.is_dir():
+        raise InputError(f"{out.parent} is no directory; make it first, or choose another --out.")
+    study = Study(model, seed=seed, n_reference=n_reference)
+    scores = study.scores(
+        study.circuit(circuit),
+        condition,
+        n_prompts=n_prompts,
+        split=split,
+        ablation=ablation,
+        positions=positions,
+    )
+    write_table(scores, out)
+    print(f"{len(scores)} prompts in {out}: {_gist(scores)}")
+
+
+def show_discovery(model: str, n_prompts: int, seed: int, target: float, out: Path | None) -> None:
+    """Discover the model's circuit on base prompts, and write it as data."""
+    if not 0 < target <= 1:
+        raise InputError(f"The target is a recovery above 0 and up to 1, not {target:g}.")
+    circuit = Study(model, seed=seed).discovery(n_prompts, target=target).circuit
+    print(_describe(circuit))
+    if out is not None:
+        write_circuit(circuit, out)
+        print(f"Written to {out}.")
+
+
+def _describe(circuit: Circuit) -> str:
+    lines = [f"{circuit.name}: {len(circuit)} heads, {circuit.provenance['n_nodes']} nodes"]
+    for role, heads in circuit.by_role().items():
+        lines.append(f"  {role}: {' '.join(map(str, heads))}")
+    return "\n".join(lines)
+
+
+def _gist(scores: pd.DataFrame) -> str:
+    means = {run: scores[f"logit_diff_{run}"].mean() for run in ("model", "circuit", "null")}
+    total = means["model"] - means["null"]
+    recovery = (means["circuit"] - means["null"]) / total if total else math.nan
+    return (
+        f"mean logit difference {means['model']:.2f} (model), {means['circuit']:.2f} (circuit), "
+        f"{means['null']:.2f} (no head); recovery {recovery:.2f}"
+    )
