@@ -7,6 +7,9 @@ and given a sidecar that says what was asked, by which versions, on what
 hardware, when, from which commit and in how many seconds. A table that is
 torn, or whose sidecar says something else than its name, is never read: it is
 computed anew, and the new sidecar says why.
+
+The paper's own tables are in ``data/results``. Runs with other parameters read
+them too, but write to a store of their own, so that the paper's stay the paper's.
 """
 
 import hashlib
@@ -28,7 +31,12 @@ import pandas as pd
 from circuitgen.errors import InputError
 from circuitgen.paths import DATA, ROOT
 
-__all__ = ["Request", "Store", "read_stored", "write_table"]
+__all__ = ["RESULTS_VARIABLE", "Request", "Store", "read_stored", "write_table"]
+
+RESULTS_VARIABLE = "CIRCUITGEN_RESULTS"
+"""Environment variable with the folder that computed tables are written to."""
+
+_PAPER = DATA / "results"
 
 _RECORDED_PACKAGES = ("torch", "transformers", "transformer-lens", "numpy", "pandas")
 
@@ -66,9 +74,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Store:
-    """A directory of tables, by default ``data/results``."""
+    """A folder of tables, and folders that are read but never written to.
 
-    root: Path = field(default_factory=lambda: DATA / "results")
+    Attributes:
+        root: Where tables are kept; by default what `RESULTS_VARIABLE` names,
+            else ``data/results``.
+        others: Where else a table may be found; by default the paper's own.
+    """
+
+    root: Path = field(default_factory=lambda: Path(os.environ.get(RESULTS_VARIABLE, _PAPER)))
+    others: tuple[Path, ...] = (_PAPER,)
 
     def path(self, request: Request) -> Path:
         """Where the table of a request is or would be."""
@@ -82,11 +97,13 @@ class Store:
                 then but the time.
         """
         path, refused = self.path(request), None
-        if path.exists() or _sidecar(path).exists():
-            try:
-                return read_stored(path, request)
-            except InputError as error:
-                refused = str(error)
+        for place in dict.fromkeys((self.root, *self.others)):
+            found = place / path.name
+            if found.exists() or _sidecar(found).exists():
+                try:
+                    return read_stored(found, request)
+                except InputError as error:
+                    refused = str(error)
         started = time.perf_counter()
         frame = compute()
         seconds = time.perf_counter() - started

@@ -11,13 +11,15 @@ from rich.table import Table
 from circuitgen.circuits import Circuit, list_circuits, load_circuit, write_circuit
 from circuitgen.errors import InputError
 from circuitgen.models import list_models
+from circuitgen.paths import ROOT
 from circuitgen.prompts import build_prompts, list_conditions, load_condition
-from circuitgen.results import write_table
+from circuitgen.results import Store, write_table
 from circuitgen.study import Study
 
 __all__ = ["show_circuits", "show_conditions", "show_discovery", "show_models", "show_score"]
 
-DEFAULT_MODEL = "smollm2-135m"
+_OWN = Store(ROOT / "runs" / "results")
+"""What is measured at the terminal is kept, but not among the paper's own tables."""
 
 
 def show_models() -> None:
@@ -80,7 +82,7 @@ def show_score(
         raise InputError(f"{out} ends in neither .parquet nor .csv; choose one of these.")
     if not out.parent.is_dir():
         raise InputError(f"{out.parent} is no directory; make it first, or choose another --out.")
-    study = Study(model, seed=seed, n_reference=n_reference)
+    study = Study(model, seed=seed, n_reference=n_reference, store=_OWN)
     scores = study.scores(
         study.circuit(circuit),
         condition,
@@ -97,7 +99,7 @@ def show_discovery(model: str, n_prompts: int, seed: int, target: float, out: Pa
     """Discover the model's circuit on base prompts, and write it as data."""
     if not 0 < target <= 1:
         raise InputError(f"The target is a recovery above 0 and up to 1, not {target:g}.")
-    circuit = Study(model, seed=seed).discovery(n_prompts, target=target).circuit
+    circuit = Study(model, seed=seed, store=_OWN).discovery(n_prompts, target=target).circuit
     print(_describe(circuit))
     if out is not None:
         write_circuit(circuit, out)

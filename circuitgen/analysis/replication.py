@@ -29,14 +29,15 @@ _OF_THE_TASK = ("logit_diff_model", "io_beats_s_model", "s_beats_io_model", "pro
 
 
 def compare_published(
-    task: pd.DataFrame,
+    task: Mapping[str, pd.DataFrame],
     circuits: Mapping[str, pd.DataFrame],
     removed: pd.DataFrame,
 ) -> pd.DataFrame:
     """Set every published base figure that has a counterpart beside ours.
 
     Args:
-        task: `summarise_condition` on base prompts; what the model does.
+        task: `summarise_condition` on base prompts, of both orders (``""``) and
+            of ``BABA`` alone; what the model does.
         circuits: The same for each circuit; its name, or ``""`` for a circuit
             that stands where the published one would.
         removed: `removal_table` with a row ``all name movers``.
@@ -53,7 +54,7 @@ def compare_published(
     ]
     rows = []
     for figure in figures.to_dict("records"):
-        ours = _ours(figure, task.iloc[0], circuits, removed)
+        ours = _ours(figure, task, circuits, removed)
         if ours is None:
             continue
         value, low, high = ours
@@ -61,7 +62,7 @@ def compare_published(
             {
                 "source": f"@{figure['source']}",
                 "quantity": _describe(figure),
-                "published": f"{figure['value']:g}",
+                "published": f"{figure['value']:g}".replace("-", "−"),
                 "value": value,
                 "value_low": low,
                 "value_high": high,
@@ -83,14 +84,15 @@ def published_minimality() -> dict[str, str]:
 
 def _ours(
     figure: Mapping[str, Any],
-    task: pd.Series,
+    task: Mapping[str, pd.DataFrame],
     circuits: Mapping[str, pd.DataFrame],
     removed: pd.DataFrame,
 ) -> tuple[float, float, float] | None:
     quantity, item = figure["quantity"], figure["item"] or ""
     if quantity in _OF_THE_TASK:
         # A figure about one name in particular has no counterpart here.
-        return None if item else _read_task(task, quantity)
+        order = "BABA" if "BABA" in figure["condition"] else ""
+        return None if item else _read_task(task[order].iloc[0], quantity)
     if quantity == "logit_diff_change_name_movers_ablated":
         movers = removed[removed["ablated"] == "all name movers"]
         if movers.empty:
@@ -121,6 +123,6 @@ def _describe(figure: Mapping[str, Any]) -> str:
         parts.append("naive circuit")
     if "BABA" in figure["condition"]:
         parts.append("BABA only")
-    if figure["note"]:
+    if figure["note"] in ("as printed", "secondary source"):
         parts.append(figure["note"])
     return "; ".join(parts)

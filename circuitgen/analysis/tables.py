@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["percent", "quote"]
+__all__ = ["count", "percent", "quote", "signed"]
 
 
 def quote(row: Mapping[str, Any], name: str, digits: int = 2) -> str:
@@ -18,6 +18,16 @@ def percent(row: Mapping[str, Any], name: str, digits: int = 0) -> str:
     point, low, high = (100 * row[f"{name}{end}"] for end in ("", "_low", "_high"))
     form = f"{{:.{digits}f}}"
     return _write(point, low, high, form, unit=" %")
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Write a number with its sign, minus as a minus."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def count(number: int, noun: str) -> str:
+    """Write ``1 head`` or ``3 heads``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _write(point: float, low: float, high: float, form: str, unit: str = "") -> str:

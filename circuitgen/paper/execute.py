@@ -26,6 +26,7 @@ from circuitgen.paper.notebook import INJECTED_TAG, cell_name
 from circuitgen.paper.parameters import Scalar
 from circuitgen.paths import ROOT
 from circuitgen.progress import PROGRESS_VARIABLE
+from circuitgen.results import RESULTS_VARIABLE
 
 __all__ = ["ChapterError", "OnCell", "execute_notebook"]
 
@@ -77,6 +78,7 @@ def execute_notebook(
     folder: Path,
     on_cell: OnCell | None = None,
     progress: Path | None = None,
+    results: Path | None = None,
 ) -> NotebookNode:
     """Return an executed copy of a notebook.
 
@@ -87,6 +89,7 @@ def execute_notebook(
         folder: Working directory of the execution.
         on_cell: Called as each cell starts.
         progress: File to which `circuitgen.progress.track` reports, if anyone reads it.
+        results: Folder for tables that are computed; by default the paper's own.
 
     Raises:
         ChapterError: If a cell fails or the kernel dies; names the cell and a debug copy.
@@ -113,7 +116,7 @@ def execute_notebook(
             language="python",
             progress_bar=False,
             cwd=str(folder),
-            kernel_manager_class=_manager_with_environment(progress),
+            kernel_manager_class=_manager_with_environment(progress, results),
             record_timing=False,
             coalesce_streams=True,
             on_cell_start=start_cell,
@@ -137,8 +140,11 @@ def execute_notebook(
     return _clean(executed)
 
 
-def _manager_with_environment(progress: Path | None) -> type[ThisInterpreter]:
-    added = {"PYTHONPATH": str(ROOT)} | ({PROGRESS_VARIABLE: str(progress)} if progress else {})
+def _manager_with_environment(progress: Path | None, results: Path | None) -> type[ThisInterpreter]:
+    files = {PROGRESS_VARIABLE: progress, RESULTS_VARIABLE: results}
+    # Progress is shown by the caller, so the missing Jupyter widgets are no news.
+    quiet = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore:IProgress not found"}
+    added = quiet | {name: str(file) for name, file in files.items() if file}
 
     class Manager(ThisInterpreter):
         @property

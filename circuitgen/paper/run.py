@@ -6,6 +6,7 @@ the paper's own figures are never overwritten by accident.
 """
 
 import hashlib
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from circuitgen.paper.parameters import (
 )
 from circuitgen.paper.publish import collect_published
 from circuitgen.paths import ROOT
+from circuitgen.results import RESULTS_VARIABLE
 
 __all__ = ["ChapterError", "Run", "run_chapter", "run_label"]
 
@@ -90,6 +92,7 @@ def run_chapter(
         folder=root,
         on_cell=on_cell,
         progress=progress,
+        results=_choose_results(target == path, root),
     )
     try:
         variables = collect_published(executed)
@@ -109,6 +112,13 @@ def run_chapter(
     target.parent.mkdir(parents=True, exist_ok=True)
     write_notebook(executed, target)
     return Run(path, target, values, time.perf_counter() - started)
+
+
+def _choose_results(in_place: bool, root: Path) -> Path | None:
+    """Keep the tables of other runs apart from the paper's own."""
+    if in_place or RESULTS_VARIABLE in os.environ:
+        return None
+    return root / "runs" / "results"
 
 
 def run_label(parameters: Mapping[str, Scalar]) -> str:

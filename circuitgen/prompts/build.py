@@ -70,10 +70,8 @@ def build_prompts(
         raise InputError(f"n_prompts is {n_prompts}; at least 1 prompt is needed.")
     if split not in SPLITS:
         raise InputError(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}.")
+    cells = _cells(condition, split)
     pools = _usable_pools(condition, encoder, split)
-    cells = [
-        (t, order) for t in _split_half(condition.templates, split) for order in condition.orders
-    ]
     prompts = []
     for i in range(n_prompts):
         rng = np.random.default_rng([seed, i])
@@ -140,16 +138,28 @@ def pair_with_base(prompts: PromptSet, base: Condition) -> tuple[Prompt, ...]:
 
     Prompt number `i` is paired with base template and order number `i`, dealt
     round-robin as in `build_prompts`.
+
+    Raises:
+        InputError: If base has a slot that the prompts' condition does not fill.
     """
-    cells = [
-        (t, order) for t in _split_half(base.templates, prompts.split) for order in base.orders
-    ]
+    cells = _cells(base, prompts.split)
     paired = []
     for i, prompt in enumerate(prompts.prompts):
         template, order = cells[i % len(cells)]
         words = dict(prompt.words) | {"IO": prompt.io, "S1": prompt.s, "S2": prompt.s}
         paired.append(fill_template(template, order, words, prompts.encoder))
     return tuple(paired)
+
+
+def _cells(condition: Condition, split: str) -> list[tuple[Template, str]]:
+    """Templates of a split in each order, as prompts are dealt."""
+    templates = _split_half(condition.templates, split)
+    if not templates:
+        raise InputError(
+            f"Condition {condition.name!r} is empty: none of its {len(condition.templates)} "
+            f"template(s) is in split {split!r}."
+        )
+    return [(template, order) for template in templates for order in condition.orders]
 
 
 def _write_aligned(

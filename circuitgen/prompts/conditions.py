@@ -122,12 +122,15 @@ def read_condition(path: Path) -> Condition:
     Raises:
         InputError: Names file and line of the first entry that breaks a rule.
     """
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path.name} is not UTF-8 text ({error}).") from error
+    problem = _Problem(path, text)
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise InputError(f"{path.name} is not YAML: {error}") from error
-    problem = _Problem(path, text)
+        raise problem.at(_yaml_line(error), f"is not YAML: {_in_one_line(error)}") from error
     if not isinstance(raw, dict):
         raise problem("", "must be a mapping of keys such as name and templates")
     for key in _REQUIRED:
@@ -140,13 +143,18 @@ def read_condition(path: Path) -> Condition:
         raise problem("name", f"is called {raw['name']!r} but its file is {path.name}")
     if raw["family"] not in FAMILIES:
         raise problem("family", f"has family {raw['family']!r}, not one of {', '.join(FAMILIES)}")
-    orders = tuple(raw["orders"] or ())
-    if not orders or any(order not in ORDERS for order in orders):
-        raise problem("orders", f"needs orders out of {', '.join(ORDERS)}, not {raw['orders']!r}")
+    orders = raw["orders"] if isinstance(raw["orders"], list) else []
+    if not orders or any(orders.count(order) != (order in ORDERS) for order in orders):
+        raise problem(
+            "orders", f"needs orders out of {', '.join(ORDERS)}, each once, not {raw['orders']!r}"
+        )
     templates = tuple(_read_templates(raw["templates"], problem))
     kinds = {_kind(slot) for template in templates for slot in template.slots}
     pools = {}
-    for kind, pool in dict(raw["pools"]).items():
+    for key in ("pools", "tokens"):
+        if not isinstance(raw.get(key, {}), dict):
+            raise problem(key, f"needs {key} for kinds of slots, as {{NAME: …}}, not {raw[key]!r}")
+    for kind, pool in raw["pools"].items():
         if kind not in kinds:
             raise problem(str(kind), f"has a pool for {kind}, a slot that no template uses")
         pools[kind] = read_pool(pool, problem)
@@ -154,16 +162,16 @@ def read_condition(path: Path) -> Condition:
         for slot in template.slots:
             if _kind(slot) not in pools:
                 raise problem(template.text, f"has the slot {{{slot}}} and no pool for it")
-    tokens = dict(raw.get("tokens") or {})
+    tokens = raw.get("tokens", {})
     for kind, count in tokens.items():
-        if kind not in kinds or not isinstance(count, int) or count < 1:
+        if kind not in kinds or type(count) is not int or count < 1:
             raise problem("tokens", f"restricts {kind!r} to {count!r} tokens")
     return Condition(
         name=raw["name"],
         family=raw["family"],
         varies=raw["varies"],
         fixed=raw["fixed"],
-        orders=orders,
+        orders=tuple(orders),
         templates=templates,
         pools=MappingProxyType(pools),
         tokens=MappingProxyType(tokens),
@@ -200,8 +208,8 @@ def _condition_files() -> dict[str, Path]:
 
 
 def _read_templates(raw: Any, problem: "_Problem") -> Iterator[Template]:
-    if not raw:
-        raise problem("templates", "has no templates, so it is empty")
+    if not isinstance(raw, list) or not raw:
+        raise problem("templates", "has no list of templates, so it is empty")
     seen: set[str] = set()
     for entry in raw:
         if not isinstance(entry, dict) or set(entry) != {"id", "text"}:
@@ -215,6 +223,8 @@ def _read_templates(raw: Any, problem: "_Problem") -> Iterator[Template]:
                 raise problem(template.id, f"template {template.id!r} needs {{{slot}}} just once")
         if len(set(template.slots)) != len(template.slots):
             raise problem(template.id, f"template {template.id!r} uses a slot twice")
+        if set("{}") & set(_SLOT.sub("", template.text)):
+            raise problem(template.id, f"template {template.id!r} has a brace that is no slot's")
         if template.text != template.text.rstrip():
             raise problem(template.id, f"template {template.id!r} ends in a space")
         yield template
@@ -227,6 +237,26 @@ class _Problem:
         self.path, self.lines = path, text.splitlines()
 
     def __call__(self, entry: str, message: str) -> InputError:
-        found = (i for i, line in enumerate(self.lines, start=1) if entry and entry in line)
-        line = next(found, 1)
+        named = {
+            number: line
+            for number, line in enumerate(self.lines, start=1)
+            if entry and entry in line and not line.lstrip().startswith("#")
+        }
+        # Where it is a key or an id itself, rather than somewhere in a sentence.
+        own = (
+            i for i, line in named.items() if re.match(rf" *(- id: *)?{re.escape(entry)}\b", line)
+        )
+        return self.at(next(own, next(iter(named), 1)), message)
+
+    def at(self, line: int, message: str) -> InputError:
         return InputError(f"{self.path.name}, line {line}: the condition {message}.")
+
+
+def _yaml_line(error: yaml.YAMLError) -> int:
+    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+    return 1 if mark is None else mark.line + 1
+
+
+def _in_one_line(error: yaml.YAMLError) -> str:
+    told = error.problem if isinstance(error, yaml.MarkedYAMLError) else None
+    return str(told or error).splitlines()[0]

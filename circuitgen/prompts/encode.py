@@ -121,10 +121,13 @@ def fill_template(
         words: What fills each slot of the template.
 
     Raises:
-        InputError: If a mention does not keep its own tokens in the sentence
-            (a name at the very start of a text, say), so that its position is
-            not defined.
+        InputError: If a slot has no word, or a mention does not keep its own
+            tokens in the sentence (a name at the very start of a text, say), so
+            that its position is not defined.
     """
+    for slot in template.slots:
+        if slot not in words:
+            raise InputError(f"Template {template.id!r} cannot be filled: no word for {slot}.")
     text, mentions = "", {}
     for piece in _pieces(template.in_order(order)):
         if piece.startswith("{"):

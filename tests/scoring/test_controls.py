@@ -1,6 +1,7 @@
 """Controls against explicit `score_circuit` on each circuit that they stand for."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from circuitgen.errors import InputError
 from circuitgen.prompts import reference_prompts
 from circuitgen.scoring import (
     Replacements,
+    prepare_ablation,
     score_circuit,
     score_joint_ablations,
     score_minimality,
@@ -29,18 +31,23 @@ TWO_A_ROLE = replace(
 )
 
 
+@lru_cache(maxsize=1)
+def means_of(shape: Shape) -> Replacements:
+    return prepare_ablation(shape.anatomy, shape.prompts, "mean", n_reference=N_REFERENCE)
+
+
 def explicit(shape: Shape, circuit: Circuit, run: str = "circuit") -> np.ndarray:
-    table = score_circuit(shape.model, circuit, shape.prompts, n_reference=N_REFERENCE)
+    table = score_circuit(shape.model, circuit, shape.prompts, ablation=means_of(shape))
     return table[f"logit_diff_{run}"].to_numpy()
 
 
 def test_random_circuits_are_scored_like_any_circuit(shape: Shape) -> None:
     table = score_random_circuits(
-        shape.model, CIRCUIT, shape.prompts, n_random=5, n_reference=N_REFERENCE, seed=3
+        shape.model, CIRCUIT, shape.prompts, n_random=4, n_reference=N_REFERENCE, seed=3
     )
     rng = np.random.default_rng(3)
     n_layers, n_heads = shape.slow.n_layers, shape.slow.n_heads
-    for draw in range(-1, 5):
+    for draw in range(-1, 4):
         circuit = CIRCUIT if draw < 0 else random_circuit(CIRCUIT, n_layers, n_heads, rng)
         rows = table[table["draw"] == draw]
         assert list(rows["prompt"]) == list(range(len(shape.prompts)))

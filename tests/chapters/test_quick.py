@@ -1,0 +1,89 @@
+"""Every chapter runs with quick parameters on models that know the task and that do not."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from shapes import make_gpt2_dir
+
+from circuitgen.paper.book import list_chapters
+from circuitgen.paper.run import run_chapter
+from circuitgen.paths import ROOT
+from circuitgen.results import RESULTS_VARIABLE
+
+QUICK = {
+    "01-replicating-ioi": {
+        "model": "tiny-ioi",
+        "n_prompts": 48,
+        "n_discovery": 24,
+        "n_control": 24,
+        "n_choice": 24,
+        "n_exact": 8,
+        "n_random": 5,
+        "n_reference": 16,
+    },
+    "B-colophon": {"slowest": 3},
+}
+
+
+@pytest.fixture(autouse=True)
+def own_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute everything: read no table that an earlier run has left."""
+    monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path / "results"))
+
+
+def _run(chapter: Path, parameters: dict[str, object], out: Path) -> nbformat.NotebookNode:
+    run_chapter(ROOT / chapter, parameters, out)
+    return nbformat.read(out, as_version=4)
+
+
+def _text(notebook: nbformat.NotebookNode) -> str:
+    """Everything that a reader of the executed chapter sees, captions included."""
+    parts = []
+    for cell in notebook.cells:
+        parts += [str(cell.metadata.get(key, "")) for key in ("fig-cap", "tbl-cap")]
+        if cell.cell_type == "markdown":
+            parts.append(cell.source)
+            continue
+        for output in cell.outputs:
+            parts.append(str(output.get("data", {}).get("text/markdown", "")))
+    return "\n".join(parts)
+
+
+def _chapters() -> list[Path]:
+    return [Path(c) for c in list_chapters(ROOT) if str(c).endswith(".ipynb")]
+
+
+@pytest.mark.parametrize("chapter", _chapters(), ids=lambda chapter: chapter.stem)
+def test_chapter_runs_with_quick_parameters(chapter: Path, tmp_path: Path) -> None:
+    executed = _run(chapter, QUICK[chapter.stem], tmp_path / chapter.name)
+    for cell in executed.cells:
+        if cell.cell_type == "code":
+            assert cell.execution_count is not None
+            assert not any(output.get("name") == "stderr" for output in cell.outputs)
+    # A missing value that reached the page would be printed as nan.
+    text = _text(executed)
+    assert not re.search(r"\b(nan|inf)\b", text)
+    if chapter.stem == "01-replicating-ioi":
+        assert "tiny-ioi does the task" in text
+        assert "does not do the task" not in text
+
+
+def test_ground_truth_reaches_the_page(tmp_path: Path) -> None:
+    chapter = next(c for c in _chapters() if c.stem == "01-replicating-ioi")
+    quick = QUICK[chapter.stem] | {"model": "constructed-ioi"}
+    text = _text(_run(chapter, quick, tmp_path / "truth.ipynb"))
+    for head in ("L0H0", "L1H2", "L2H1", "L3H0"):
+        assert head in text
+    assert "backup name mover" in text
+    assert "constructed-ioi does the task: logit difference 8.00 [8.00, 8.00]" in text
+
+
+def test_model_that_cannot_do_it_is_said_to_fail(tmp_path: Path) -> None:
+    chapter = next(c for c in _chapters() if c.stem == "01-replicating-ioi")
+    directory = make_gpt2_dir(tmp_path / "random-gpt2")
+    quick = QUICK[chapter.stem] | {"model": str(directory)}
+    text = _text(_run(chapter, quick, tmp_path / "fails.ipynb"))
+    assert "This model does not do the task" in text
+    assert "random-gpt2 does not do the task" in text
