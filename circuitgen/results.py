@@ -121,10 +121,6 @@ class Store:
                 found.append(str(error))
         return found
 
-    def sidecars(self) -> list[dict[str, Any]]:
-        """What every stored table says of itself."""
-        return [json.loads(path.read_text()) for path in sorted(self.root.glob("*.json"))]
-
 
 def read_stored(path: Path, request: Request | None = None) -> pd.DataFrame:
     """Read a table together with its sidecar.
@@ -181,7 +177,10 @@ def _keep(
 ) -> None:
     # The sidecar is moved last: a table without one is refused, so a crash in
     # between costs the computation but cannot pass for a result.
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}); nothing was.") from error
     write_table(frame, path)
     told = {
         "request": request.to_json(),

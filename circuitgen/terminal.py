@@ -13,7 +13,10 @@ from circuitgen.errors import InputError
 from circuitgen.models import list_models
 from circuitgen.paths import ROOT
 from circuitgen.prompts import build_prompts, list_conditions, load_condition
+from circuitgen.prompts.build import check_size
 from circuitgen.results import Store, write_table
+from circuitgen.scoring.ablation import check_ablation
+from circuitgen.scoring.intervene import check_positions_choice
 from circuitgen.study import Study
 
 __all__ = ["show_circuits", "show_conditions", "show_discovery", "show_models", "show_score"]
@@ -82,6 +85,11 @@ def show_score(
         raise InputError(f"{out} ends in neither .parquet nor .csv; choose one of these.")
     if not out.parent.is_dir():
         raise InputError(f"{out.parent} is no directory; make it first, or choose another --out.")
+    # Before the circuit, which may have to be discovered first.
+    load_condition(condition)
+    check_size(n_prompts, split)
+    check_ablation(ablation, n_reference)
+    check_positions_choice(positions)
     study = Study(model, seed=seed, n_reference=n_reference, store=_OWN)
     scores = study.scores(
         study.circuit(circuit),

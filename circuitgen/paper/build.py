@@ -13,6 +13,7 @@ from pathlib import Path
 from circuitgen.paper.book import Book, read_book
 from circuitgen.paper.check import check_chapters
 from circuitgen.paper.execute import OnCell
+from circuitgen.paper.pictures import write_pictures
 from circuitgen.paper.preview import write_preview
 from circuitgen.paper.quarto import find_quarto, render_book, unresolved_in_pages
 from circuitgen.paper.run import run_chapter
@@ -99,6 +100,7 @@ def build_paper(
     with step("check the book"):
         write_variables(book)
         problems += map(str, check_chapters(root))
+        problems += write_pictures(book)
     quarto = None if preview else find_quarto()
     if quarto is None:
         with step("write the preview"):

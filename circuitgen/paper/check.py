@@ -1,4 +1,5 @@
-"""Check the book as it lies on disk: executed, labelled, captioned, every reference resolved.
+"""Check the book as it lies on disk: executed, labelled, captioned, every reference resolved,
+no stored table torn.
 
 Nothing is executed. Every problem is reported, not only the first, each with
 its page and cell and what to do.
@@ -36,6 +37,7 @@ from circuitgen.paper.references import (
 )
 from circuitgen.paper.variables import collect_variables, names_in_text
 from circuitgen.paths import ROOT
+from circuitgen.results import Store
 
 __all__ = ["Problem", "check_chapters", "check_notebook", "shows_figure", "shows_table"]
 
@@ -84,6 +86,8 @@ def check_chapters(root: Path = ROOT) -> tuple[Problem, ...]:
             texts[page] = [("the text", without_front_matter(path.read_text(encoding="utf-8")))]
     problems += _check_labels_and_references(book, notebooks, texts)
     problems += _check_variables(root, book, texts)
+    tables = Path("data", "results")
+    problems += [Problem(tables, text) for text in Store(root / tables).problems()]
     return tuple(problems)
 
 

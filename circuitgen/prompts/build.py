@@ -24,6 +24,7 @@ __all__ = [
     "SPLITS",
     "PromptSet",
     "build_prompts",
+    "check_size",
     "counterfactual_prompts",
     "pair_with_base",
     "reference_prompts",
@@ -66,10 +67,7 @@ def build_prompts(
             as the condition says, two names start with the same token, or a
             word is unknown to the tokenizer.
     """
-    if n_prompts < 1:
-        raise InputError(f"n_prompts is {n_prompts}; at least 1 prompt is needed.")
-    if split not in SPLITS:
-        raise InputError(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}.")
+    check_size(n_prompts, split)
     cells = _cells(condition, split)
     pools = _usable_pools(condition, encoder, split)
     prompts = []
@@ -79,6 +77,18 @@ def build_prompts(
         words = _draw_words(template, pools, rng)
         prompts.append(fill_template(template, order, words, encoder))
     return PromptSet(condition, encoder, tuple(prompts), seed, split)
+
+
+def check_size(n_prompts: int, split: str) -> None:
+    """Refuse a number of prompts or a split that cannot be had.
+
+    Raises:
+        InputError: Naming the value and what is possible.
+    """
+    if n_prompts < 1:
+        raise InputError(f"n_prompts is {n_prompts}; at least 1 prompt is needed.")
+    if split not in SPLITS:
+        raise InputError(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}.")
 
 
 def reference_prompts(prompts: PromptSet, layout: tuple, n_prompts: int) -> tuple[Prompt, ...]:

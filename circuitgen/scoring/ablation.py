@@ -41,6 +41,7 @@ __all__ = [
     "MIN_REFERENCE",
     "Replacements",
     "batches",
+    "check_ablation",
     "mean_outputs",
     "prepare_ablation",
     "token_batch",
@@ -123,13 +124,7 @@ def prepare_ablation(
         InputError: If the kind is unknown, the reference prompts are too few
             to average over, or cannot be made to align.
     """
-    if kind not in ABLATIONS:
-        raise InputError(f"There is no ablation {kind!r}; choose one of {', '.join(ABLATIONS)}.")
-    if kind in ("mean", "mean-condition") and n_reference < MIN_REFERENCE:
-        raise InputError(
-            f"n_reference is {n_reference}, too few reference prompts for a mean; "
-            f"use at least {MIN_REFERENCE}."
-        )
+    check_ablation(kind, n_reference)
     if kind == "zero":
         return Replacements(kind, 0, {})
     if kind.startswith("counterfactual"):
@@ -156,6 +151,21 @@ def prepare_ablation(
 
 def _by_text(prompts: PromptSet, partners: Sequence[Prompt]) -> dict[str, Prompt]:
     return {p.text: partner for p, partner in zip(prompts.prompts, partners, strict=True)}
+
+
+def check_ablation(kind: str, n_reference: int) -> None:
+    """Refuse an ablation that does not exist, or a mean over too few prompts.
+
+    Raises:
+        InputError: Naming the value and what is possible.
+    """
+    if kind not in ABLATIONS:
+        raise InputError(f"There is no ablation {kind!r}; choose one of {', '.join(ABLATIONS)}.")
+    if kind in ("mean", "mean-condition") and n_reference < MIN_REFERENCE:
+        raise InputError(
+            f"n_reference is {n_reference}, too few reference prompts for a mean; "
+            f"use at least {MIN_REFERENCE}."
+        )
 
 
 @torch.no_grad()

@@ -28,6 +28,7 @@ __all__ = [
     "Intervention",
     "ablate",
     "check_circuits",
+    "check_positions_choice",
     "first_change",
     "keep",
 ]
@@ -47,10 +48,7 @@ class Intervention:
     positions: str = "semantic"
 
     def __post_init__(self) -> None:
-        if self.positions not in POSITIONS:
-            raise InputError(
-                f"positions is {self.positions!r}; choose one of {', '.join(POSITIONS)}."
-            )
+        check_positions_choice(self.positions)
 
     def mask(
         self, prompts: Sequence[Prompt], n_layers: int, n_heads: int
@@ -81,6 +79,16 @@ def check_circuits(
     for circuit in circuits:
         check_fits(circuit, anatomy.n_layers, anatomy.n_heads)
         check_positions(circuit, shared)
+
+
+def check_positions_choice(positions: str) -> None:
+    """Refuse anything but one of `POSITIONS`.
+
+    Raises:
+        InputError: Naming the value and what is possible.
+    """
+    if positions not in POSITIONS:
+        raise InputError(f"positions is {positions!r}; choose one of {', '.join(POSITIONS)}.")
 
 
 def keep(circuit: Circuit, positions: str = "semantic") -> Intervention:

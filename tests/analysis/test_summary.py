@@ -124,9 +124,7 @@ def test_summary_of_nothing_is_refused(table: pd.DataFrame) -> None:
 def test_published_figures_are_complete_and_sourced() -> None:
     figures = published_figures()
     assert list(figures.columns) == list(COLUMNS)
-    assert {"wang2022", "nainani2024", "mueller2025"} <= set(
-        figures["source"]
-    )
+    assert {"wang2022", "nainani2024", "mueller2025"} <= set(figures["source"])
     assert figures["value"].notna().all() and figures["unit"].ne("").all()
     mib = figures[figures["source"] == "mueller2025"]
     assert len(mib) == 14 and mib["note"].eq("secondary source").all()

@@ -115,7 +115,14 @@ REFUSED = {
     "too few prompts": (BASE, {"n_prompts": 0}, "n_prompts is 0; at least 1 prompt is needed."),
     "unknown split": (BASE, {"split": "train"}, "no split 'train'; choose one of all, discovery"),
     "unknown word": (
-        replace(with_names(BASE, *("Mary", "John", "Anna", "James", "Sarah", "Kate", "Henry", "Luke"), "Xylophonia"), tokens=MappingProxyType({})),
+        replace(
+            with_names(
+                BASE,
+                *("Mary", "John", "Anna", "James", "Sarah", "Kate", "Henry", "Luke"),
+                "Xylophonia",
+            ),
+            tokens=MappingProxyType({}),
+        ),
         {},
         "tokenizer does not know the word",
     ),
@@ -237,14 +244,10 @@ def test_counterfactuals_align_and_exchange_two_names(condition: Condition, flip
         unchanged = set(prompt.words) - set(by_slot)
         assert all(partner.words[slot] == prompt.words[slot] for slot in unchanged)
         differ = {
-            i
-            for i, (a, b) in enumerate(zip(prompt.tokens, partner.tokens, strict=True))
-            if a != b
+            i for i, (a, b) in enumerate(zip(prompt.tokens, partner.tokens, strict=True)) if a != b
         }
         assert differ == {
-            prompt.positions[slot]
-            for slot in by_slot
-            if (slot in first_clause) == (flip == "S1")
+            prompt.positions[slot] for slot in by_slot if (slot in first_clause) == (flip == "S1")
         }
 
 
@@ -281,7 +284,9 @@ def test_pairs_have_the_same_names_and_fillers() -> None:
         BASE,
         name="varied",
         templates=(
-            Template("later", "It was late. {IO} and {S1} left the {PLACE}, {S2} gave a {OBJECT} to"),
+            Template(
+                "later", "It was late. {IO} and {S1} left the {PLACE}, {S2} gave a {OBJECT} to"
+            ),
         ),
     )
     prompts = build_prompts(varied, ENCODER, 30, seed=3)

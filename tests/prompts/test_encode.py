@@ -35,8 +35,7 @@ FILLED = st.tuples(
 def words_for(template: Template, names: list[str], place: str, thing: str) -> dict[str, str]:
     known = {"PLACE": place, "OBJECT": thing, "C1": names[2], "C2": names[3]}
     return {
-        slot: known.get(slot) or names[0 if slot.startswith("IO") else 1]
-        for slot in template.slots
+        slot: known.get(slot) or names[0 if slot.startswith("IO") else 1] for slot in template.slots
     }
 
 

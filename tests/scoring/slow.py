@@ -53,7 +53,9 @@ class SlowModel:
             self.model(torch.tensor([tokens]), use_cache=False)
         return torch.stack([z[0].unflatten(-1, (self.n_heads, -1)) for z in found])
 
-    def logits(self, tokens: Sequence[int], replaced: Mapping[Node, Tensor] | None = None) -> Tensor:
+    def logits(
+        self, tokens: Sequence[int], replaced: Mapping[Node, Tensor] | None = None
+    ) -> Tensor:
         """Logits at END with the outputs of these heads at these tokens replaced."""
         with ExitStack() as hooks, torch.no_grad():
             for index, projection in enumerate(self.projections):

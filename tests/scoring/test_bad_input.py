@@ -7,9 +7,9 @@ import pytest
 from circuitgen.circuits import Circuit, Head, Member
 from circuitgen.errors import InputError
 from circuitgen.models import LoadedModel
+from circuitgen.models.anatomy import read_anatomy
 from circuitgen.prompts import Prompt, PromptSet
 from circuitgen.scoring import prepare_ablation, score_circuit
-from circuitgen.models.anatomy import read_anatomy
 from circuitgen.scoring.ablation import mean_outputs
 
 MOVER = Circuit("mover", (Member.of(Head(2, 1), "name mover"),), "constructed")

@@ -35,9 +35,7 @@ INTERVENTIONS = [
 ]
 
 
-def slow_logit_diff(
-    shape: Shape, number: int, kind: str, intervention: Intervention
-) -> float:
+def slow_logit_diff(shape: Shape, number: int, kind: str, intervention: Intervention) -> float:
     prompt = shape.prompts.prompts[number]
     values = replacement(shape, shape.prompts, number, kind)
     replaced = {
@@ -63,9 +61,7 @@ def _is_replaced(prompt: Prompt, intervention: Intervention, head: Head, pos: in
 
 @pytest.mark.parametrize("kind", ["mean", "counterfactual"])
 @pytest.mark.parametrize("batch_size", [4, 64])
-def test_each_intervention_equals_a_full_slow_run(
-    shape: Shape, kind: str, batch_size: int
-) -> None:
+def test_each_intervention_equals_a_full_slow_run(shape: Shape, kind: str, batch_size: int) -> None:
     replacements = prepare_ablation(shape.anatomy, shape.prompts, kind, n_reference=N_REFERENCE)
     found = evaluate(
         shape.anatomy, shape.prompts, INTERVENTIONS, replacements, batch_size=batch_size

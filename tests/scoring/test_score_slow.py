@@ -207,9 +207,7 @@ def test_all_heads_are_the_model_and_no_heads_are_null(shape: Shape, kind: str) 
             np.testing.assert_allclose(table[f"logit_diff_{name}"], expected, atol=1e-5)
     np.testing.assert_allclose(whole["kl_model_circuit"], 0, atol=1e-6)
     for table, same in ((whole, "without"), (none, "circuit")):
-        np.testing.assert_allclose(
-            table[f"logit_diff_{same}"], table["logit_diff_null"], atol=1e-5
-        )
+        np.testing.assert_allclose(table[f"logit_diff_{same}"], table["logit_diff_null"], atol=1e-5)
     np.testing.assert_allclose(whole["logit_diff_null"], none["logit_diff_null"], atol=1e-6)
 
 

@@ -1,0 +1,47 @@
+"""Pictures for the README: figures taken out of the executed chapters.
+
+A README cannot show a cell's output, so each figure that it names as
+``chapters/pictures/<label>.svg`` is written there from the chapter that has it.
+"""
+
+import re
+from pathlib import Path
+
+from circuitgen.paper.book import Book
+from circuitgen.paper.notebook import cell_options, code_cells, read_notebook
+
+__all__ = ["write_pictures"]
+
+_NAMED = re.compile(r"chapters/pictures/(fig-[\w-]+)\.svg")
+
+
+def write_pictures(book: Book) -> list[str]:
+    """Write the README's pictures; return a sentence for each that no chapter has."""
+    readme = book.root / "README.md"
+    wanted = set(_NAMED.findall(readme.read_text(encoding="utf-8"))) if readme.is_file() else set()
+    if not wanted:
+        return []
+    folder = book.root / "chapters" / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    for page in book.notebooks:
+        if not (book.root / page).is_file():
+            continue
+        for _, cell in code_cells(read_notebook(book.root / page)):
+            label = str(cell_options(cell).get("label", ""))
+            picture = _svg(cell.outputs)
+            if label in wanted and picture:
+                _write(folder / f"{label}.svg", picture)
+                wanted.discard(label)
+    return [
+        f"README.md: shows {label}.svg, a figure that no chapter has." for label in sorted(wanted)
+    ]
+
+
+def _svg(outputs: list) -> str:
+    found = (output.get("data", {}).get("image/svg+xml") for output in outputs)
+    return next((str(picture) for picture in found if picture), "")
+
+
+def _write(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")

@@ -1,0 +1,40 @@
+"""The README's pictures come out of the executed chapters."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from circuitgen.paper.book import read_book
+from circuitgen.paper.pictures import write_pictures
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "_quarto.yml").write_text(
+        "project: {type: book}\nbook: {title: T, chapters: [index.qmd, chapters/01-a.ipynb]}\n"
+    )
+    (tmp_path / "index.qmd").write_text("# Abstract\n")
+    cell = nbformat.v4.new_code_cell("#| label: fig-here\n1")
+    cell.outputs = [nbformat.v4.new_output("display_data", {"image/svg+xml": "<svg>here</svg>"})]
+    (tmp_path / "chapters").mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "chapters" / "01-a.ipynb")
+    return tmp_path
+
+
+def test_writes_the_figure_that_the_readme_shows(root: Path) -> None:
+    (root / "README.md").write_text("![a map](chapters/pictures/fig-here.svg)")
+    assert write_pictures(read_book(root)) == []
+    assert (root / "chapters/pictures/fig-here.svg").read_text() == "<svg>here</svg>"
+
+
+def test_names_a_figure_that_no_chapter_has(root: Path) -> None:
+    (root / "README.md").write_text("![gone](chapters/pictures/fig-gone.svg)")
+    (problem,) = write_pictures(read_book(root))
+    assert "fig-gone.svg" in problem
+
+
+def test_readme_without_pictures_makes_no_folder(root: Path) -> None:
+    (root / "README.md").write_text("no picture")
+    assert write_pictures(read_book(root)) == []
+    assert not (root / "chapters/pictures").exists()

