@@ -18,6 +18,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +72,10 @@ def _setting(model: LoadedModel, n_prompts: int) -> tuple[Anatomy, Circuit, Prom
     anatomy = read_anatomy(model.bridge)
     encoder = Encoder(model.tokenizer, model.declaration.prepend_bos)
     prompts = build_prompts(load_condition("base"), encoder, n_prompts)
-    return anatomy, spread_circuit(model.declaration), prompts
+    return anatomy, _spread_circuit(model.declaration), prompts
 
 
-def spread_circuit(declared: ModelDeclaration, n_heads: int = 26) -> Circuit:
+def _spread_circuit(declared: ModelDeclaration, n_heads: int = 26) -> Circuit:
     """Heads spread evenly over all layers, so that no run can skip many of them."""
     total = declared.n_layers * declared.n_heads
     chosen = sorted({round(i * (total - 1) / (n_heads - 1)) for i in range(n_heads)})
@@ -94,7 +95,7 @@ def _time_against_bare(
     def bare() -> None:
         _bare_passes(model, anatomy, prompts, batch_size)
 
-    _bare_passes(model, anatomy, build_prompts_like(prompts, 8), batch_size)  # warm caches
+    _bare_passes(model, anatomy, _as_many(prompts, 8), batch_size)  # warm caches
     pairs = []
     for repeat in range(repeats):
         work = (score, bare) if repeat % 2 else (bare, score)
@@ -111,7 +112,7 @@ def _time_against_bare(
     }
 
 
-def build_prompts_like(prompts: PromptSet, n_prompts: int) -> PromptSet:
+def _as_many(prompts: PromptSet, n_prompts: int) -> PromptSet:
     """Another number of prompts of the same condition and seed."""
     return build_prompts(
         prompts.condition, prompts.encoder, n_prompts, seed=prompts.seed, split=prompts.split
@@ -122,9 +123,7 @@ def _prepare(anatomy: Anatomy, prompts: PromptSet) -> Replacements:
     return prepare_ablation(anatomy, prompts, "mean", n_reference=N_REFERENCE)
 
 
-def _bare_passes(
-    model: LoadedModel, anatomy: Anatomy, prompts: PromptSet, batch_size: int
-) -> None:
+def _bare_passes(model: LoadedModel, anatomy: Anatomy, prompts: PromptSet, batch_size: int) -> None:
     hugging_face = model.bridge.original_model
     with torch.inference_mode():
         for indices in batches(prompts.prompts, batch_size):
@@ -142,7 +141,7 @@ def _time_sizes(
     seconds: dict[int, list[float]] = {size: [] for size in sizes}
     for _ in range(repeats):
         for size in sizes:
-            prompts = build_prompts_like(largest, size)
+            prompts = _as_many(largest, size)
             seconds[size].append(
                 _timed(
                     lambda prompts=prompts: score_circuit(
@@ -160,8 +159,8 @@ def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def _in_own_process(work: Callable[..., Any], *arguments: Any) -> Any:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(work, arguments)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
 
 
 def _peak_memory(name: str, n_prompts: int, batch_size: int) -> tuple[int, int]:
@@ -180,7 +179,9 @@ def _print(figures: dict[str, Any]) -> None:
     def line(name: str, value: str, bound: str = "", *, kept: bool = True) -> None:
         print(f"{name:<38}{value:>14}   {bound}{'' if kept else '  MISSED'}")
 
-    print(f"{figures['model']}, {figures['n_prompts']} base prompts, {figures['threads']} thread(s)")
+    print(
+        f"{figures['model']}, {figures['n_prompts']} base prompts, {figures['threads']} thread(s)"
+    )
     line("reference means (once, apart)", f"{figures['reference_means_seconds']:.2f} s")
     line("score_circuit", f"{statistics.median(figures['score_seconds']):.2f} s")
     line(f"{N_RUNS} bare forward passes", f"{statistics.median(figures['bare_seconds']):.2f} s")

@@ -118,20 +118,20 @@ def plot_head_map(frame: pd.DataFrame, quantity: str = "effect (logits)") -> ggp
     )
 
 
-def plot_curve(frame: pd.DataFrame) -> ggplot:
-    """Draw recovery against the number of heads kept, with the 0.9 line.
+def plot_curve(frame: pd.DataFrame, size: str = "n_heads", label: str = "heads kept") -> ggplot:
+    """Draw recovery against how much of the model is kept, with the 0.9 line.
 
-    Takes `n_heads`, `recovery`, `recovery_low`, `recovery_high`, and `split`
+    Takes the column `size`, `recovery`, `recovery_low`, `recovery_high`, and `split`
     where the curve was drawn on several sets of prompts.
     """
-    needed = ["n_heads", "recovery", "recovery_low", "recovery_high"]
+    needed = [size, "recovery", "recovery_low", "recovery_high"]
     require_columns(frame, needed, "a recovery curve")
     if "split" not in frame:
         frame = frame.assign(split="prompts")
     splits = list(dict.fromkeys(frame["split"].astype(str)))
     frame = bound_intervals(frame, "recovery")
     frame = frame.assign(split=pd.Categorical(frame["split"].astype(str), categories=splits))
-    mapping = aes("n_heads", "recovery", color="split", linetype="split", shape="split")
+    mapping = aes(size, "recovery", color="split", linetype="split", shape="split")
     return (
         ggplot(frame, mapping)
         + geom_hline(yintercept=_TARGET, linetype="dotted", colour=BLACK)
@@ -143,7 +143,7 @@ def plot_curve(frame: pd.DataFrame) -> ggplot:
         + geom_point(size=1.8)
         + annotate(
             "text",
-            x=float(frame["n_heads"].min()),
+            x=float(frame[size].min()),
             y=_TARGET,
             label="target 0.9",
             ha="left",
@@ -155,7 +155,7 @@ def plot_curve(frame: pd.DataFrame) -> ggplot:
         + scale_linetype_manual(values=dict(zip(splits, _LINES, strict=False)))
         + scale_shape_manual(values=dict(zip(splits, SHAPES, strict=False)))
         + labs(
-            x="heads in the circuit, by attribution",
+            x=label,
             y="recovery (ratio of means)",
             **dict.fromkeys(("color", "fill", "linetype", "shape"), ""),
         )
@@ -223,12 +223,15 @@ def plot_reference_convergence(frame: pd.DataFrame) -> ggplot:
     )
 
 
-def plot_attribution_against_exact(frame: pd.DataFrame, n_labels: int = 8) -> ggplot:
-    """Draw each head's attribution against the effect of patching it.
+def plot_attribution_against_exact(
+    frame: pd.DataFrame, n_labels: int = 8, unit: str = "heads"
+) -> ggplot:
+    """Draw attribution against the effect of patching, one point a head or node.
 
     Args:
-        frame: One row a head: `layer`, `head`, `attribution`, `exact`, in logits.
-        n_labels: How many of the heads with the largest exact effect are named.
+        frame: One row a point: `layer`, `head`, `attribution`, `exact`, in logits.
+        n_labels: How many of the points with the largest exact effect are named.
+        unit: What the points are.
     """
     require_columns(frame, ["layer", "head", "attribution", "exact"], "this comparison")
     rho = float(frame["attribution"].corr(frame["exact"], method="spearman"))
@@ -249,7 +252,7 @@ def plot_attribution_against_exact(frame: pd.DataFrame, n_labels: int = 8) -> gg
         + labs(
             x="exact patching effect (logits)",
             y="attribution (logits)",
-            subtitle=f"Spearman rank correlation {rho:.2f} over {len(frame)} heads; dashed: equal",
+            subtitle=f"Spearman rank correlation {rho:.2f} over {len(frame)} {unit}; dashed: equal",
         )
         + theme_paper(height=3.6)
     )

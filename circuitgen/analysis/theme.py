@@ -87,7 +87,8 @@ def theme_paper(height: float = 3.2, legend: str = "bottom") -> Any:
     """
     return theme_minimal(base_size=10) + theme(
         figure_size=(WIDTH, height),
-        dpi=200,
+        # A notebook draws at twice this ("retina"): 200 dots an inch in the page and the PDF.
+        dpi=100,
         legend_position=legend,
         legend_title=element_text(size=9),
         legend_text=element_text(size=9),

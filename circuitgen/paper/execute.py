@@ -143,8 +143,12 @@ def execute_notebook(
 def _manager_with_environment(progress: Path | None, results: Path | None) -> type[ThisInterpreter]:
     files = {PROGRESS_VARIABLE: progress, RESULTS_VARIABLE: results}
     # Progress is shown by the caller, so the missing Jupyter widgets are no news.
-    quiet = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore:IProgress not found"}
-    added = quiet | {name: str(file) for name, file in files.items() if file}
+    quiet = {"PYTHONWARNINGS": "ignore:IProgress not found"}
+    added = (
+        {"PYTHONPATH": str(ROOT)}
+        | quiet
+        | {name: str(file) for name, file in files.items() if file}
+    )
 
     class Manager(ThisInterpreter):
         @property

@@ -1,9 +1,10 @@
 """Pictures for the README: figures taken out of the executed chapters.
 
 A README cannot show a cell's output, so each figure that it names as
-``chapters/pictures/<label>.svg`` is written there from the chapter that has it.
+``chapters/pictures/<label>.png`` is written there from the chapter that has it.
 """
 
+import base64
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from circuitgen.paper.notebook import cell_options, code_cells, read_notebook
 
 __all__ = ["write_pictures"]
 
-_NAMED = re.compile(r"chapters/pictures/(fig-[\w-]+)\.svg")
+_NAMED = re.compile(r"chapters/pictures/(fig-[\w-]+)\.png")
 
 
 def write_pictures(book: Book) -> list[str]:
@@ -28,20 +29,20 @@ def write_pictures(book: Book) -> list[str]:
             continue
         for _, cell in code_cells(read_notebook(book.root / page)):
             label = str(cell_options(cell).get("label", ""))
-            picture = _svg(cell.outputs)
+            picture = _png(cell.outputs)
             if label in wanted and picture:
-                _write(folder / f"{label}.svg", picture)
+                _write(folder / f"{label}.png", picture)
                 wanted.discard(label)
     return [
         f"README.md: shows {label}.svg, a figure that no chapter has." for label in sorted(wanted)
     ]
 
 
-def _svg(outputs: list) -> str:
-    found = (output.get("data", {}).get("image/svg+xml") for output in outputs)
-    return next((str(picture) for picture in found if picture), "")
+def _png(outputs: list) -> bytes:
+    found = (output.get("data", {}).get("image/png") for output in outputs)
+    return base64.b64decode(next((picture for picture in found if picture), ""))
 
 
-def _write(path: Path, text: str) -> None:
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8")
+def _write(path: Path, picture: bytes) -> None:
+    if not path.exists() or path.read_bytes() != picture:
+        path.write_bytes(picture)

@@ -132,8 +132,6 @@ def prepare_ablation(
         return Replacements(kind, 1, {}, _by_text(prompts, counterfactual_prompts(prompts, flip)))
     layouts = list(dict.fromkeys(prompt.layout for prompt in prompts.prompts))
     if kind == "resample":
-        if n_reference < 1:
-            raise InputError(f"n_reference is {n_reference}; resample needs at least 1 prompt.")
         pool = {layout: reference_prompts(prompts, layout, n_reference) for layout in layouts}
         # Chosen by the prompt's own text, so that no other prompt of the set matters.
         partners = tuple(
@@ -166,6 +164,8 @@ def check_ablation(kind: str, n_reference: int) -> None:
             f"n_reference is {n_reference}, too few reference prompts for a mean; "
             f"use at least {MIN_REFERENCE}."
         )
+    if kind == "resample" and n_reference < 1:
+        raise InputError(f"n_reference is {n_reference}; resample needs at least 1 prompt.")
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """The README's pictures come out of the executed chapters."""
 
+import base64
 from pathlib import Path
 
 import nbformat
@@ -16,22 +17,24 @@ def root(tmp_path: Path) -> Path:
     )
     (tmp_path / "index.qmd").write_text("# Abstract\n")
     cell = nbformat.v4.new_code_cell("#| label: fig-here\n1")
-    cell.outputs = [nbformat.v4.new_output("display_data", {"image/svg+xml": "<svg>here</svg>"})]
+    cell.outputs = [
+        nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(b"dots").decode()})
+    ]
     (tmp_path / "chapters").mkdir()
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "chapters" / "01-a.ipynb")
     return tmp_path
 
 
 def test_writes_the_figure_that_the_readme_shows(root: Path) -> None:
-    (root / "README.md").write_text("![a map](chapters/pictures/fig-here.svg)")
+    (root / "README.md").write_text("![a map](chapters/pictures/fig-here.png)")
     assert write_pictures(read_book(root)) == []
-    assert (root / "chapters/pictures/fig-here.svg").read_text() == "<svg>here</svg>"
+    assert (root / "chapters/pictures/fig-here.png").read_bytes() == b"dots"
 
 
 def test_names_a_figure_that_no_chapter_has(root: Path) -> None:
-    (root / "README.md").write_text("![gone](chapters/pictures/fig-gone.svg)")
+    (root / "README.md").write_text("![gone](chapters/pictures/fig-gone.png)")
     (problem,) = write_pictures(read_book(root))
-    assert "fig-gone.svg" in problem
+    assert "fig-gone.png" in problem
 
 
 def test_readme_without_pictures_makes_no_folder(root: Path) -> None:

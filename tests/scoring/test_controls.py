@@ -1,7 +1,6 @@
 """Controls against explicit `score_circuit` on each circuit that they stand for."""
 
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -31,17 +30,19 @@ TWO_A_ROLE = replace(
 )
 
 
-@lru_cache(maxsize=1)
-def means_of(shape: Shape) -> Replacements:
+@pytest.fixture(scope="module")
+def means(shape: Shape) -> Replacements:
     return prepare_ablation(shape.anatomy, shape.prompts, "mean", n_reference=N_REFERENCE)
 
 
-def explicit(shape: Shape, circuit: Circuit, run: str = "circuit") -> np.ndarray:
-    table = score_circuit(shape.model, circuit, shape.prompts, ablation=means_of(shape))
+def explicit(
+    shape: Shape, means: Replacements, circuit: Circuit, run: str = "circuit"
+) -> np.ndarray:
+    table = score_circuit(shape.model, circuit, shape.prompts, ablation=means)
     return table[f"logit_diff_{run}"].to_numpy()
 
 
-def test_random_circuits_are_scored_like_any_circuit(shape: Shape) -> None:
+def test_random_circuits_are_scored_like_any_circuit(shape: Shape, means: Replacements) -> None:
     table = score_random_circuits(
         shape.model, CIRCUIT, shape.prompts, n_random=4, n_reference=N_REFERENCE, seed=3
     )
@@ -51,10 +52,12 @@ def test_random_circuits_are_scored_like_any_circuit(shape: Shape) -> None:
         circuit = CIRCUIT if draw < 0 else random_circuit(CIRCUIT, n_layers, n_heads, rng)
         rows = table[table["draw"] == draw]
         assert list(rows["prompt"]) == list(range(len(shape.prompts)))
-        np.testing.assert_allclose(rows["logit_diff_circuit"], explicit(shape, circuit), atol=1e-5)
+        np.testing.assert_allclose(
+            rows["logit_diff_circuit"], explicit(shape, means, circuit), atol=1e-5
+        )
         for run in ("model", "null"):
             np.testing.assert_allclose(
-                rows[f"logit_diff_{run}"], explicit(shape, circuit, run), atol=1e-5
+                rows[f"logit_diff_{run}"], explicit(shape, means, circuit, run), atol=1e-5
             )
 
 
@@ -69,26 +72,26 @@ def test_random_circuits_depend_on_the_seed_alone(shape: Shape) -> None:
     assert not np.allclose(first["logit_diff_circuit"], other["logit_diff_circuit"])
 
 
-def test_minimality_equals_reduced_circuits(shape: Shape) -> None:
+def test_minimality_equals_reduced_circuits(shape: Shape, means: Replacements) -> None:
     table = score_minimality(shape.model, TWO_A_ROLE, shape.prompts, n_reference=N_REFERENCE)
     assert len(table) == len(TWO_A_ROLE) * len(shape.prompts)
     for role, heads in TWO_A_ROLE.by_role().items():
-        removed = explicit(shape, TWO_A_ROLE.without(heads))
+        removed = explicit(shape, means, TWO_A_ROLE.without(heads))
         for head in heads:
             rows = table[table["head"] == str(head)]
             assert set(rows["role"]) == {role}
-            restored = explicit(shape, TWO_A_ROLE.without([h for h in heads if h != head]))
+            restored = explicit(shape, means, TWO_A_ROLE.without([h for h in heads if h != head]))
             np.testing.assert_allclose(rows["logit_diff_removed"], removed, atol=1e-5)
             np.testing.assert_allclose(rows["logit_diff_restored"], restored, atol=1e-5)
 
 
-def test_joint_ablation_equals_the_run_without(shape: Shape) -> None:
+def test_joint_ablation_equals_the_run_without(shape: Shape, means: Replacements) -> None:
     sets = {"all": CIRCUIT, "movers": CIRCUIT.restrict(["name mover", "negative name mover"])}
     table = score_joint_ablations(shape.model, sets, shape.prompts, n_reference=N_REFERENCE)
     for name, circuit in sets.items():
         rows = table[table["ablated"] == name]
         np.testing.assert_allclose(
-            rows["logit_diff_without"], explicit(shape, circuit, "without"), atol=1e-5
+            rows["logit_diff_without"], explicit(shape, means, circuit, "without"), atol=1e-5
         )
         assert set(rows["n_heads"]) == {len(circuit)}
 
@@ -98,14 +101,14 @@ def test_reference_sizes_use_disjoint_growing_sets(shape: Shape) -> None:
     table = score_reference_sizes(shape.model, CIRCUIT, few, sizes=(8, 12), n_repeats=2)
     for repeat in range(2):
         for size in (8, 12):
-            means = {
+            by_layout = {
                 prompt.layout: mean_outputs(
                     shape.anatomy,
                     reference_prompts(few, prompt.layout, 24)[12 * repeat : 12 * repeat + size],
                 )
                 for prompt in few.prompts
             }
-            prepared = Replacements("mean", size, means)
+            prepared = Replacements("mean", size, by_layout)
             expected = score_circuit(shape.model, CIRCUIT, few, ablation=prepared)
             rows = table[(table["repeat"] == repeat) & (table["n_reference"] == size)]
             np.testing.assert_allclose(
