@@ -272,7 +272,7 @@ def test_counterfactual_of_names_of_unequal_length_is_refused(subwords: Encoder)
     for row in BASE.pools["NAME"]:
         tokens = subwords.word_tokens(row["name"])
         lengths.setdefault(tokens[0], row["name"])
-    names = [name for name in lengths.values()]
+    names = list(lengths.values())
     assert len({len(subwords.word_tokens(name)) for name in names}) > 1
     free = replace(with_names(BASE, *names), tokens=MappingProxyType({}))
     with pytest.raises(InputError, match="two names need the same number of tokens"):
