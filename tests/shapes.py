@@ -33,15 +33,22 @@ N_CTX = 64
 SCALE = 12.0
 
 
-def make_gpt2_dir(path: Path, seed: int = 0) -> Path:
-    """Save a random GPT-2 of 3 layers and 4 heads in `path`, and return the path."""
+def make_gpt2_dir(
+    path: Path,
+    seed: int = 0,
+    *,
+    n_layers: int = N_LAYERS,
+    n_heads: int = N_HEADS,
+    d_model: int = D_MODEL,
+) -> Path:
+    """Save a random GPT-2 in `path`, and return the path."""
     tokenizer = load_word_tokenizer()
     config = GPT2Config(
         vocab_size=len(tokenizer),
         n_positions=N_CTX,
-        n_embd=D_MODEL,
-        n_layer=N_LAYERS,
-        n_head=N_HEADS,
+        n_embd=d_model,
+        n_layer=n_layers,
+        n_head=n_heads,
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,

@@ -87,3 +87,17 @@ def test_model_that_cannot_do_it_is_said_to_fail(tmp_path: Path) -> None:
     text = _text(_run(chapter, quick, tmp_path / "fails.ipynb"))
     assert "This model does not do the task" in text
     assert "random-gpt2 does not do the task" in text
+
+
+def test_gpt2_shaped_directory_gets_the_published_circuit(tmp_path: Path) -> None:
+    chapter = next(c for c in _chapters() if c.stem == "01-replicating-ioi")
+    directory = make_gpt2_dir(tmp_path / "like-gpt2", n_layers=12, n_heads=12, d_model=48)
+    quick = QUICK[chapter.stem] | {"model": str(directory), "n_prompts": 24, "n_exact": 2}
+    text = _text(_run(chapter, quick, tmp_path / "published.ipynb"))
+    assert "**ioi-wang**, 26 heads" in text
+    for head in ("L9H9", "L10H7", "L8H10", "L5H5", "L0H1", "L4H11"):
+        assert f"| {head} " in text
+    # The published figures are marked, and a random model meets hardly any.
+    assert "2.26 → 2.62" in text
+    assert re.search(r"\| no +\|", text)
+    assert "naive circuit" in text
