@@ -21,6 +21,7 @@ from circuitgen.models.anatomy import read_anatomy
 from circuitgen.prompts import Encoder, PromptSet, build_prompts, load_condition
 from circuitgen.results import Request, Store
 from circuitgen.scoring import (
+    REFERENCE_SIZES,
     prepare_ablation,
     score_circuit,
     score_joint_ablations,
@@ -35,7 +36,7 @@ GPT2_SMALL_SHAPE = ("GPT2LMHeadModel", 12, 12)
 """Architecture, layers and heads of the model that the published circuit is for."""
 
 _VERSIONS = {
-    "scores": 1,
+    "scores": 2,
     "discovery": 1,
     "exact-patching": 1,
     "random-circuits": 1,
@@ -226,6 +227,7 @@ class Study:
             lambda prompts: score_reference_sizes(self.loaded, circuit, prompts),
             n_prompts,
             circuit=circuit.identity,
+            n_reference=list(REFERENCE_SIZES),
         )
 
     def _control(
@@ -248,11 +250,11 @@ class Study:
         self, measurement: str, compute: Callable[[], pd.DataFrame], **parameters: Any
     ) -> pd.DataFrame:
         condition = load_condition(parameters["condition"])
-        decides = parameters | {
+        decides = {"n_reference": self.n_reference} | parameters
+        decides |= {
             "model": self.declaration.identity,
             "condition": condition.identity,
             "seed": self.seed,
-            "n_reference": self.n_reference,
         }
         request = Request(measurement, _VERSIONS[measurement], decides)
         return self.store.table(request, compute)

@@ -120,6 +120,10 @@ def counterfactual_prompts(prompts: PromptSet, flip: str = "S2") -> tuple[Prompt
             clause, so that S becomes the answer; ``S1`` exchanges them inside
             the first clause, so that only the order of mention changes.
 
+    Returns:
+        Prompts whose slots, and so ``io``, ``s`` and ``order``, are still those
+        of the original: after an ``S2`` flip the repeated name stands at IO.
+
     Raises:
         InputError: If a partner does not align with its prompt token by token.
     """
@@ -144,19 +148,23 @@ def counterfactual_prompts(prompts: PromptSet, flip: str = "S2") -> tuple[Prompt
 
 
 def pair_with_base(prompts: PromptSet, base: Condition) -> tuple[Prompt, ...]:
-    """Write, for every prompt, the base prompt with the same names and fillers.
+    """Write, for every prompt, the base prompt with the same names, order and fillers.
 
-    Prompt number `i` is paired with base template and order number `i`, dealt
-    round-robin as in `build_prompts`.
-
-    Raises:
-        InputError: If base has a slot that the prompts' condition does not fill.
+    The n-th template of the condition goes with the n-th of base, so that a base
+    prompt is its own partner. A filler that the prompt does not have is drawn
+    from base's pool. No other prompt of the set matters.
     """
-    cells = _cells(base, prompts.split)
+    templates = _split_half(base.templates, prompts.split)
+    pools = _usable_pools(base, prompts.encoder, prompts.split)
+    own = [template.id for template in _split_half(prompts.condition.templates, prompts.split)]
     paired = []
-    for i, prompt in enumerate(prompts.prompts):
-        template, order = cells[i % len(cells)]
-        words = dict(prompt.words) | {"IO": prompt.io, "S1": prompt.s, "S2": prompt.s}
+    for prompt in prompts.prompts:
+        template = templates[own.index(prompt.template) % len(templates)]
+        order = prompt.order if prompt.order in base.orders else base.orders[0]
+        rng = np.random.default_rng([prompts.seed, zlib.crc32(prompt.text.encode())])
+        drawn = _draw_words(template, pools, rng)
+        names = {"IO": prompt.io, "S1": prompt.s, "S2": prompt.s}
+        words = drawn | {slot: word for slot, word in prompt.words.items() if slot in drawn} | names
         paired.append(fill_template(template, order, words, prompts.encoder))
     return tuple(paired)
 

@@ -2,6 +2,7 @@
 
 from circuitgen.scoring.ablation import ABLATIONS, Replacements, prepare_ablation
 from circuitgen.scoring.controls import (
+    REFERENCE_SIZES,
     score_interventions,
     score_joint_ablations,
     score_minimality,
@@ -14,6 +15,7 @@ from circuitgen.scoring.score import RUNS, score_circuit
 
 __all__ = [
     "ABLATIONS",
+    "REFERENCE_SIZES",
     "RUNS",
     "Intervention",
     "Replacements",

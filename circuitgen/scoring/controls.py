@@ -22,12 +22,16 @@ from circuitgen.scoring.intervene import Intervention, ablate, check_circuits, k
 from circuitgen.scoring.score import identify
 
 __all__ = [
+    "REFERENCE_SIZES",
     "score_interventions",
     "score_joint_ablations",
     "score_minimality",
     "score_random_circuits",
     "score_reference_sizes",
 ]
+
+REFERENCE_SIZES = (8, 16, 32, 64, 128)
+"""Reference prompts behind each mean, for the convergence curve."""
 
 _NOTHING = Circuit("nothing", (), "no head")
 _IDENTIFIERS = ["prompt", "condition", "template", "order", "io", "s"]
@@ -170,7 +174,7 @@ def score_reference_sizes(
     circuit: Circuit,
     prompts: PromptSet,
     *,
-    sizes: Sequence[int] = (8, 16, 32, 64, 128),
+    sizes: Sequence[int] = REFERENCE_SIZES,
     n_repeats: int = 3,
     positions: str = "semantic",
 ) -> pd.DataFrame:

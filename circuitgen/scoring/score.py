@@ -18,7 +18,7 @@ from circuitgen.circuits.roles import find_role
 from circuitgen.models import LoadedModel
 from circuitgen.models.anatomy import Anatomy, read_anatomy
 from circuitgen.progress import track
-from circuitgen.prompts import Prompt, PromptSet
+from circuitgen.prompts import Prompt, PromptSet, load_condition, pair_with_base
 from circuitgen.scoring.ablation import Replacements, batches, prepare_ablation
 from circuitgen.scoring.activation import activation
 from circuitgen.scoring.evaluate import answer_tokens, logit_difference
@@ -99,9 +99,10 @@ def score_circuit(
 
 
 def identify(prompts: PromptSet) -> pd.DataFrame:
-    """What identifies each prompt: text, condition, template, names, positions."""
+    """What identifies each prompt: text, condition, template, names, positions, base partner."""
     rows = []
-    for number, prompt in enumerate(prompts.prompts):
+    paired = pair_with_base(prompts, load_condition("base"))
+    for number, (prompt, partner) in enumerate(zip(prompts.prompts, paired, strict=True)):
         fillers = {slot.lower(): word for slot, word in prompt.words.items() if slot.isalpha()}
         rows.append(
             {
@@ -116,6 +117,7 @@ def identify(prompts: PromptSet) -> pd.DataFrame:
                 **{slot: word for slot, word in fillers.items() if slot != "io"},
                 "n_tokens": len(prompt.tokens),
                 **{f"pos_{place}": index for place, index in prompt.positions.items()},
+                "base_text": partner.text,
                 "seed": prompts.seed,
                 "split": prompts.split,
             }
