@@ -28,6 +28,7 @@ from circuitgen.scoring import (
     score_minimality,
     score_random_circuits,
     score_reference_sizes,
+    score_repair,
 )
 
 __all__ = ["GPT2_SMALL_SHAPE", "Study"]
@@ -43,6 +44,7 @@ _VERSIONS = {
     "minimality": 1,
     "joint-ablation": 1,
     "reference-size": 1,
+    "repair": 1,
 }
 """Raised by hand when the meaning of a measurement changes."""
 
@@ -218,6 +220,17 @@ class Study:
             ),
             n_prompts,
             sets={name: circuit.identity for name, circuit in sets.items()},
+        )
+
+    def repair(self, ablated: Circuit, *, n_prompts: int = 64) -> pd.DataFrame:
+        """The table of `score_repair` on the test split."""
+        return self._control(
+            "repair",
+            lambda prompts: score_repair(
+                self.loaded, ablated, prompts, n_reference=self.n_reference
+            ),
+            n_prompts,
+            ablated=ablated.identity,
         )
 
     def reference_sizes(self, circuit: Circuit, *, n_prompts: int = 64) -> pd.DataFrame:

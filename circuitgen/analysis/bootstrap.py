@@ -28,7 +28,7 @@ degrees; templates that make no difference cost little. The tests measure covera
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -162,7 +162,7 @@ def _columns_of(factor: str | tuple[str, ...]) -> tuple[str, ...]:
 
 def _canonical_rows(
     frame: pd.DataFrame, columns: list[str], labels: list[str]
-) -> tuple[Array, dict[str, NDArray[np.str_]]]:
+) -> tuple[Array, dict[str, NDArray[Any]]]:
     """Drop rows without all values; sort the rest, so that sums round alike."""
     values = frame[columns].to_numpy(dtype=np.float64, na_value=np.nan)
     finite = np.isfinite(values).all(axis=1)
@@ -173,7 +173,7 @@ def _canonical_rows(
 
 
 def _factorise(
-    kept: Mapping[str, NDArray[np.str_]], factor: str | tuple[str, ...]
+    kept: Mapping[str, NDArray[Any]], factor: str | tuple[str, ...]
 ) -> tuple[NDArray[np.intp], int]:
     stacked = np.stack([kept[name] for name in _columns_of(factor)], axis=1)
     found, codes = np.unique(stacked, return_inverse=True)

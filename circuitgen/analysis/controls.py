@@ -20,6 +20,8 @@ __all__ = [
     "recovery_by",
     "recovery_interval",
     "removal_table",
+    "repair_table",
+    "total_repair",
 ]
 
 
@@ -129,3 +131,43 @@ def removal_table(frame: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def repair_table(frame: pd.DataFrame, n_heads: int, leave_out: Sequence[str]) -> pd.DataFrame:
+    """The heads whose direct effect changes most, with the interval of the change.
+
+    Args:
+        frame: From `score_repair`.
+        n_heads: How many.
+        leave_out: The heads that were ablated.
+
+    Returns:
+        ``head``, mean ``intact`` and ``without``, and ``change`` with its interval.
+    """
+    others = frame[~frame["head"].isin(leave_out)]
+    columns = ["direct_effect_intact", "direct_effect_without"]
+    means = others.groupby("head", sort=False)[columns].mean()
+    size = (means["direct_effect_without"] - means["direct_effect_intact"]).abs()
+    rows = []
+    for head in size.sort_values(ascending=False).index[:n_heads]:
+        part = others[others["head"] == head]
+        change = paired_difference_interval(part, *columns[::-1])
+        rows.append(
+            {
+                "head": head,
+                "intact": means.loc[head, "direct_effect_intact"],
+                "without": means.loc[head, "direct_effect_without"],
+                "change": change.point,
+                "change_low": change.low,
+                "change_high": change.high,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def total_repair(frame: pd.DataFrame, heads: Sequence[str]) -> Interval:
+    """Change of the summed direct effect of some heads, with its interval, in logits."""
+    chosen = frame[frame["head"].isin(heads)]
+    names = ["prompt", "template", "io", "s"]
+    columns = ["direct_effect_without", "direct_effect_intact"]
+    return paired_difference_interval(chosen.groupby(names)[columns].sum().reset_index(), *columns)

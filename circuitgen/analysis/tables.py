@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["count", "number", "percent", "quote", "signed"]
+from circuitgen.analysis.bootstrap import Interval
+
+__all__ = ["count", "number", "percent", "quote", "quote_interval", "signed"]
 
 
 def quote(row: Mapping[str, Any], name: str, digits: int = 2) -> str:
@@ -17,6 +19,11 @@ def percent(row: Mapping[str, Any], name: str, digits: int = 0) -> str:
     """Write a share of a summary row as ``93 % [90, 96]``."""
     point, low, high = (100 * row[f"{name}{end}"] for end in ("", "_low", "_high"))
     return _write(point, low, high, digits, unit=" %")
+
+
+def quote_interval(interval: Interval, digits: int = 2) -> str:
+    """Write an interval as `quote` does."""
+    return _write(interval.point, interval.low, interval.high, digits)
 
 
 def number(value: float, digits: int = 2) -> str:

@@ -16,9 +16,9 @@ from circuitgen.progress import track
 from circuitgen.prompts import Prompt, PromptSet
 from circuitgen.scoring import Replacements, ablate
 from circuitgen.scoring.ablation import batches, token_batch
+from circuitgen.scoring.direct import direct_effects
 from circuitgen.scoring.evaluate import answer_tokens
 from circuitgen.scoring.forward import Ablation, run
-from circuitgen.scoring.score import direct_effects
 
 __all__ = ["ATTENTION_PAIRS", "gather_evidence"]
 

@@ -9,6 +9,7 @@ from circuitgen.scoring.controls import (
     score_random_circuits,
     score_reference_sizes,
 )
+from circuitgen.scoring.direct import score_repair
 from circuitgen.scoring.evaluate import evaluate, logit_difference
 from circuitgen.scoring.intervene import Intervention, ablate, keep
 from circuitgen.scoring.score import RUNS, score_circuit
@@ -30,4 +31,5 @@ __all__ = [
     "score_minimality",
     "score_random_circuits",
     "score_reference_sizes",
+    "score_repair",
 ]

@@ -18,8 +18,8 @@ from circuitgen.progress import track
 from circuitgen.prompts import PromptSet, reference_prompts
 from circuitgen.scoring.ablation import MIN_REFERENCE, Replacements, mean_outputs, prepare_ablation
 from circuitgen.scoring.evaluate import evaluate
+from circuitgen.scoring.identify import SHORT, identify
 from circuitgen.scoring.intervene import Intervention, ablate, check_circuits, keep
-from circuitgen.scoring.score import identify
 
 __all__ = [
     "REFERENCE_SIZES",
@@ -34,7 +34,6 @@ REFERENCE_SIZES = (8, 16, 32, 64, 128)
 """Reference prompts behind each mean, for the convergence curve."""
 
 _NOTHING = Circuit("nothing", (), "no head")
-_IDENTIFIERS = ["prompt", "condition", "template", "order", "io", "s"]
 
 
 def score_interventions(
@@ -57,7 +56,7 @@ def score_interventions(
     """
     ends = [ablate(_NOTHING), keep(_NOTHING)]
     found = evaluate(anatomy, prompts, [*ends, *interventions.values()], replacements, label=label)
-    who = identify(prompts)[_IDENTIFIERS]
+    who = identify(prompts)[SHORT]
     parts = [
         who.assign(
             **{key: name},

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from circuitgen.circuits import Circuit
@@ -18,11 +17,13 @@ from circuitgen.circuits.roles import find_role
 from circuitgen.models import LoadedModel
 from circuitgen.models.anatomy import Anatomy, read_anatomy
 from circuitgen.progress import track
-from circuitgen.prompts import Prompt, PromptSet, load_condition, pair_with_base
+from circuitgen.prompts import Prompt, PromptSet
 from circuitgen.scoring.ablation import Replacements, batches, prepare_ablation
 from circuitgen.scoring.activation import activation
+from circuitgen.scoring.direct import direct_effects
 from circuitgen.scoring.evaluate import answer_tokens, logit_difference
 from circuitgen.scoring.forward import Trace
+from circuitgen.scoring.identify import identify
 from circuitgen.scoring.intervene import Batch, Intervention, ablate, check_circuits, keep
 
 __all__ = ["RUNS", "score_circuit"]
@@ -98,33 +99,6 @@ def score_circuit(
     )
 
 
-def identify(prompts: PromptSet) -> pd.DataFrame:
-    """What identifies each prompt: text, condition, template, names, positions, base partner."""
-    rows = []
-    paired = pair_with_base(prompts, load_condition("base"))
-    for number, (prompt, partner) in enumerate(zip(prompts.prompts, paired, strict=True)):
-        fillers = {slot.lower(): word for slot, word in prompt.words.items() if slot.isalpha()}
-        rows.append(
-            {
-                "prompt": number,
-                "text": prompt.text,
-                "condition": prompts.condition.name,
-                "family": prompts.condition.family,
-                "template": prompt.template,
-                "order": prompt.order,
-                "io": prompt.io,
-                "s": prompt.s,
-                **{slot: word for slot, word in fillers.items() if slot != "io"},
-                "n_tokens": len(prompt.tokens),
-                **{f"pos_{place}": index for place, index in prompt.positions.items()},
-                "base_text": partner.text,
-                "seed": prompts.seed,
-                "split": prompts.split,
-            }
-        )
-    return pd.DataFrame(rows)
-
-
 def _score_batch(
     anatomy: Anatomy,
     interventions: tuple[Intervention, Intervention],
@@ -191,30 +165,3 @@ def _read_heads(
 
 def _snake(role: str) -> str:
     return role.lower().replace(" ", "_").replace("-", "_")
-
-
-def direct_effects(
-    anatomy: Anatomy, intact: Trace, io: Tensor, s: Tensor
-) -> Float[Tensor, "batch layer head"]:
-    """Direct contribution of each head at END to the logit difference, in logits.
-
-    The head's output goes straight to the unembedding: the scales of the norms
-    on the way are those of the intact run, and no later layer reads it.
-    """
-    unembed = anatomy.unembedding.weight
-    direction = (unembed[io] - unembed[s])[:, None]
-    effects = []
-    for layer, z in zip(anatomy.layers, intact.z, strict=True):
-        output = layer.attention.output
-        d_head = layer.attention.d_head
-        by_head = output.weight.unflatten(1, (-1, d_head))
-        written = torch.einsum("bhd,mhd->bhm", z[:, -1], by_head)
-        if layer.attention_post_norm is not None:
-            total = output(z[:, -1].flatten(1))[:, None]
-            norm = layer.attention_post_norm
-            written = norm.share(written, norm.scale(total))
-        if anatomy.final_norm is not None:
-            norm = anatomy.final_norm
-            written = norm.share(written, norm.scale(intact.end)[:, None])
-        effects.append((written * direction).sum(-1))
-    return torch.stack(effects, 1).float()

@@ -206,7 +206,7 @@ def test_bad_requests_are_refused(table: pd.DataFrame) -> None:
         mean_interval(table, "absent")
     with pytest.raises(InputError, match="lacks template"):
         mean_interval(table.drop(columns="template"), "logit_diff_model")
-    with pytest.raises(InputError, match="level 95 "):
-        mean_interval(table, "logit_diff_model", level=95)
+    with pytest.raises(InputError, match="level 95"):
+        mean_interval(table, "logit_diff_model", level=95.0)
     with pytest.raises(InputError, match="not true or false"):
         share_interval(table, "logit_diff_model")

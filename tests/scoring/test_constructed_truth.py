@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from circuitgen.circuits import Circuit, Head, Member
+from circuitgen.errors import InputError
 from circuitgen.models import LoadedModel
 from circuitgen.models.anatomy import read_anatomy
 from circuitgen.models.constructed import (
@@ -22,6 +23,7 @@ from circuitgen.scoring import (
     score_minimality,
     score_random_circuits,
     score_reference_sizes,
+    score_repair,
 )
 
 TRUTH = {Head(*head): role for head, role in constructed_truth().items()}
@@ -218,3 +220,26 @@ def test_prepared_ablation_can_be_used_again(
     assert set(table["ablation"]) == {"mean"}
     assert set(table["n_reference"]) == {8}
     np.testing.assert_allclose(table["activation"], 1, atol=LOGIT)
+
+
+def test_repair_is_the_backup_heads(constructed: LoadedModel, constructed_prompts: PromptSet):
+    repair = score_repair(constructed, circuit_of("name mover"), constructed_prompts, n_reference=8)
+    assert len(repair) == len(constructed_prompts) * len(TRUTH)
+    change = repair["direct_effect_without"] - repair["direct_effect_intact"]
+    by_head = repair.assign(change=change).groupby("head")["change"]
+    expected = {str(head): 0.0 for head in TRUTH}
+    expected[str(HEAD["name mover"])] = -LOGIT_DIFF
+    expected[str(HEAD["backup name mover"])] = BACKUP_LD
+    assert by_head.min().to_dict() == pytest.approx(expected, abs=LOGIT)
+    assert by_head.max().to_dict() == pytest.approx(expected, abs=LOGIT)
+
+
+def test_repair_of_a_head_that_the_model_lacks_is_refused(
+    constructed: LoadedModel, constructed_prompts: PromptSet
+):
+    with pytest.raises(InputError, match="L9H9"):
+        score_repair(
+            constructed,
+            Circuit("far", (Member(Head(9, 9), "name mover", ("END",)),), "nowhere"),
+            constructed_prompts,
+        )
