@@ -135,11 +135,7 @@ class Study:
         )
 
     def discovery(self, n_prompts: int = 64, *, target: float = 0.9) -> Discovery:
-        """The circuit discovered on base prompts of the discovery split.
-
-        Raises:
-            InputError: If the model does not do the task there.
-        """
+        """The circuit discovered on base prompts of the discovery split."""
         found: list[Discovery] = []
         asked = {
             "condition": "base",

@@ -1,6 +1,6 @@
 """What a person at the terminal sees of models, conditions, circuits and scores."""
 
-import math
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from circuitgen.analysis.summary import summarise_condition
+from circuitgen.analysis.tables import quote
 from circuitgen.circuits import Circuit, list_circuits, load_circuit, write_circuit
 from circuitgen.errors import InputError
 from circuitgen.models import list_models
@@ -27,7 +29,7 @@ _OWN = Store(ROOT / "runs" / "results")
 
 def show_models() -> None:
     """List the models: what each is, whether it is here, how to get it."""
-    table = Table("model", "here", "what it is", "licence", "how to get it")
+    table = _table("model", "here", "what it is", "licence", "how to get it")
     for model in list_models():
         here = "yes" if model.available else "no"
         table.add_row(model.name, here, model.description, model.licence, model.how_to_get)
@@ -38,7 +40,7 @@ def show_models() -> None:
 def show_conditions(name: str | None, n_examples: int, model: str) -> None:
     """List the conditions, or one of them with example prompts."""
     conditions = list_conditions() if name is None else [load_condition(name)]
-    table = Table("condition", "family", "templates", "orders", "varies", "holds fixed")
+    table = _table("condition", "family", "templates", "orders", "varies", "holds fixed")
     for condition in conditions:
         table.add_row(
             condition.name,
@@ -59,7 +61,7 @@ def show_conditions(name: str | None, n_examples: int, model: str) -> None:
 
 def show_circuits() -> None:
     """List the stored circuits with their heads by role."""
-    table = Table("circuit", "model", "heads", "roles", "source")
+    table = _table("circuit", "model", "heads", "roles", "source")
     for name in list_circuits():
         circuit = load_circuit(name)
         roles = ", ".join(f"{len(heads)} {role}" for role, heads in circuit.by_role().items())
@@ -83,16 +85,19 @@ def show_score(
     """Score a circuit on a condition, write the per-prompt table, and say the gist."""
     if out.suffix not in (".parquet", ".csv"):
         raise InputError(f"{out} ends in neither .parquet nor .csv; choose one of these.")
-    if not out.parent.is_dir():
-        raise InputError(f"{out.parent} is no directory; make it first, or choose another --out.")
+    _check_folder(out)
     # Before the circuit, which may have to be discovered first.
     load_condition(condition)
     check_size(n_prompts, split)
     check_ablation(ablation, n_reference)
     check_positions_choice(positions)
     study = Study(model, seed=seed, n_reference=n_reference, store=_OWN)
+    chosen = study.circuit(circuit)
+    if chosen.model not in (None, study.declaration.name):
+        found_in = f"{chosen.name} was found in {chosen.model}"
+        print(f"Note: {found_in}; here it is scored in {study.declaration.name}.", file=sys.stderr)
     scores = study.scores(
-        study.circuit(circuit),
+        chosen,
         condition,
         n_prompts=n_prompts,
         split=split,
@@ -107,11 +112,21 @@ def show_discovery(model: str, n_prompts: int, seed: int, target: float, out: Pa
     """Discover the model's circuit on base prompts, and write it as data."""
     if not 0 < target <= 1:
         raise InputError(f"The target is a recovery above 0 and up to 1, not {target:g}.")
+    if out is not None:
+        _check_folder(out)
     circuit = Study(model, seed=seed, store=_OWN).discovery(n_prompts, target=target).circuit
     print(_describe(circuit))
     if out is not None:
         write_circuit(circuit, out)
         print(f"Written to {out}.")
+
+
+def _table(*headings: str) -> Table:
+    """A table that folds what a narrow terminal has no room for, and cuts nothing off."""
+    table = Table()
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
 
 
 def _describe(circuit: Circuit) -> str:
@@ -121,11 +136,15 @@ def _describe(circuit: Circuit) -> str:
     return "\n".join(lines)
 
 
+def _check_folder(out: Path) -> None:
+    if not out.parent.is_dir():
+        raise InputError(f"{out.parent} is no directory; make it first, or choose another --out.")
+
+
 def _gist(scores: pd.DataFrame) -> str:
-    means = {run: scores[f"logit_diff_{run}"].mean() for run in ("model", "circuit", "null")}
-    total = means["model"] - means["null"]
-    recovery = (means["circuit"] - means["null"]) / total if total else math.nan
+    row = summarise_condition(scores).iloc[0]
     return (
-        f"mean logit difference {means['model']:.2f} (model), {means['circuit']:.2f} (circuit), "
-        f"{means['null']:.2f} (no head); recovery {recovery:.2f}"
+        f"mean logit difference {quote(row, 'logit_diff_model')} (model), "
+        f"{quote(row, 'logit_diff_circuit')} (circuit), {quote(row, 'logit_diff_null')} (no head); "
+        f"recovery {quote(row, 'recovery')}, verdict: {row['verdict']}"
     )

@@ -93,3 +93,26 @@ def test_bad_input_is_one_sentence_and_status_2(
     assert told.err.count("\n") == 1
     assert told.out == ""
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_circuit_of_another_model_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "found.json"
+    assert (
+        main(["discover", "--model", "constructed-ioi", "--n-prompts", "24", "--out", str(file)])
+        == 0
+    )
+    file.write_text(file.read_text().replace("L3H0", "L0H1"))
+    arguments = ["--model", "tiny-ioi", "--circuit", str(file), "--n-prompts", "12"]
+    arguments += ["--n-reference", "8", "--out", str(tmp_path / "scores.csv")]
+    assert main(["score", *arguments]) == 0
+    assert "was found in constructed-ioi" in capsys.readouterr().err
+
+
+def test_discover_into_a_missing_folder_computes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["discover", "--out", str(tmp_path / "none" / "found.json")]) == 2
+    assert "no directory" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.parquet"))

@@ -7,7 +7,10 @@ sees gets its interval here.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from circuitgen.analysis.bootstrap import Interval
 from circuitgen.analysis.frames import require_columns
@@ -16,6 +19,7 @@ from circuitgen.analysis.intervals import mean_interval, paired_difference_inter
 __all__ = [
     "RandomComparison",
     "compare_with_random",
+    "completeness_table",
     "minimality_table",
     "recovery_by",
     "recovery_interval",
@@ -85,10 +89,15 @@ def compare_with_random(frame: pd.DataFrame) -> RandomComparison:
 
 
 def minimality_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """For each head F(C∖(K∪v)), F(C∖K) and their paired difference with its interval."""
+    """For each head F(C∖(K∪v)), F(C∖K) and their paired difference with its interval.
+
+    ``p_holm`` tests that the difference is 0, corrected by Holm over the heads.
+    """
     rows = []
     for (role, head), part in frame.groupby(["role", "head"], sort=False):
         change = paired_difference_interval(part, "logit_diff_restored", "logit_diff_removed")
+        # No spread at all: the difference is what it is.
+        t = change.point / change.se if change.se > 0 else np.inf * np.sign(change.point)
         rows.append(
             {
                 "role": role,
@@ -98,7 +107,45 @@ def minimality_table(frame: pd.DataFrame) -> pd.DataFrame:
                 "change": change.point,
                 "change_low": change.low,
                 "change_high": change.high,
+                "p": 2 * stats.t.sf(abs(t), change.df) if change.point else 1.0,
                 "n": change.n,
+            }
+        )
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=multipletests(table["p"].fillna(1.0), method="holm")[1])
+
+
+def completeness_table(minimality: pd.DataFrame, removed: pd.DataFrame) -> pd.DataFrame:
+    """F(C∖K) against F(M∖K), the same heads taken from circuit and model.
+
+    Args:
+        minimality: From `score_minimality`: its ``logit_diff_removed`` is the
+            circuit without a whole role.
+        removed: From `score_joint_ablations` with a set named after each role,
+            on the same prompts.
+
+    Returns:
+        ``role``, means ``circuit`` and ``model``, and ``gap``, the paired
+        difference circuit less model, with its interval.
+
+    Source: Wang et al. 2022, section 4.2.
+    """
+    rows = []
+    keys = ["prompt", "template", "io", "s"]
+    for role, part in minimality.groupby("role", sort=False):
+        circuit = part.drop_duplicates("prompt")[[*keys, "logit_diff_removed"]]
+        model = removed[removed["ablated"] == role][["prompt", "logit_diff_without"]]
+        both = circuit.merge(model, on="prompt", validate="one_to_one")
+        gap = paired_difference_interval(both, "logit_diff_removed", "logit_diff_without")
+        rows.append(
+            {
+                "role": role,
+                "circuit": both["logit_diff_removed"].mean(),
+                "model": both["logit_diff_without"].mean(),
+                "gap": gap.point,
+                "gap_low": gap.low,
+                "gap_high": gap.high,
+                "n": gap.n,
             }
         )
     return pd.DataFrame(rows)

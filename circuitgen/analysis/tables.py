@@ -4,18 +4,23 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from circuitgen.analysis.bootstrap import Interval
 
 __all__ = ["count", "number", "percent", "quote", "quote_interval", "signed"]
 
 
-def quote(row: Mapping[str, Any], name: str, digits: int = 2) -> str:
+Row = Mapping[str, Any] | pd.Series
+"""A row of a summary, as a mapping or as `DataFrame.iloc` gives it."""
+
+
+def quote(row: Row, name: str, digits: int = 2) -> str:
     """Write the quantity `name` of a summary row as ``0.93 [0.90, 0.96]``."""
     return _write(row[name], row[f"{name}_low"], row[f"{name}_high"], digits)
 
 
-def percent(row: Mapping[str, Any], name: str, digits: int = 0) -> str:
+def percent(row: Row, name: str, digits: int = 0) -> str:
     """Write a share of a summary row as ``93 % [90, 96]``."""
     point, low, high = (100 * row[f"{name}{end}"] for end in ("", "_low", "_high"))
     return _write(point, low, high, digits, unit=" %")

@@ -1,4 +1,4 @@
-"""Find the circuit of a task: the smallest node set that does the work.
+"""Find the circuit of a task: the shortest prefix of ranked nodes that does the work.
 
 Nodes are heads at semantic positions. They are ordered by the size of their
 mean attribution, heads that lower the logit difference included: a circuit
@@ -128,7 +128,7 @@ def circuit_from_tables(
             Member(Head.parse(head), role, tuple(positions.split(",")))
             for head, role, positions in members
         ),
-        source="node attribution (EAP-IG over inputs), smallest set that reaches the target",
+        source="node attribution (EAP-IG over inputs), shortest prefix that reaches the target",
         model=declaration.name,
         provenance={
             "weights": declaration.weights_sha256 or declaration.revision,

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from circuitgen.circuits import Circuit, Head
+from circuitgen.errors import InputError
 from circuitgen.models.anatomy import Anatomy
 from circuitgen.progress import track
 from circuitgen.prompts import Prompt, PromptSet
@@ -48,11 +49,16 @@ def gather_evidence(
         ablated: Heads to ablate first, at every position, to see which others
             take over; needs `replacements`.
 
+    Raises:
+        InputError: If heads are to be ablated and there are no replacements.
+
     Returns:
         One row per head: ``head``, ``<query>→<key>`` for each of
         `ATTENTION_PAIRS` (mean probability) and ``direct_effect`` (mean logits
         that the head adds to the logit difference directly).
     """
+    if ablated is not None and replacements is None:
+        raise InputError("Ablating heads needs replacements; pass what prepare_ablation returns.")
     items = prompts.prompts
     shape = len(items), anatomy.n_layers, anatomy.n_heads
     direct = np.zeros(shape)

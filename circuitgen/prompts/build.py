@@ -1,8 +1,9 @@
 """Prompts of a condition, with their reference and counterfactual partners.
 
-Draw number `i` of a seed fixes names, place and object for every condition, so
-that prompt `i` of a variation and prompt `i` of base differ in nothing but the
-wording. Templates and orders are dealt round-robin, hence balanced.
+Prompt `i` of a seed draws its names, place and object from a generator of its
+own, so a larger set begins with the smaller. Templates and orders are dealt
+round-robin, hence balanced. `pair_with_base` gives every prompt the base prompt
+with the same words.
 
 Splits keep discovery and test apart: `discovery` draws from one half of the
 templates and one half of the names, `test` from the other halves.

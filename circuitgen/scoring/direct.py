@@ -28,17 +28,17 @@ __all__ = ["direct_effects", "score_repair"]
 
 
 def direct_effects(
-    anatomy: Anatomy, intact: Trace, io: Tensor, s: Tensor
+    anatomy: Anatomy, trace: Trace, io: Tensor, s: Tensor
 ) -> Float[Tensor, "batch layer head"]:
     """Direct contribution of each head at END to the logit difference, in logits.
 
     The head's output goes straight to the unembedding: the scales of the norms
-    on the way are those of the intact run, and no later layer reads it.
+    on the way are those of the traced run, and no later layer reads it.
     """
     unembed = anatomy.unembedding.weight
     direction = (unembed[io] - unembed[s])[:, None]
     effects = []
-    for layer, z in zip(anatomy.layers, intact.z, strict=True):
+    for layer, z in zip(anatomy.layers, trace.z, strict=True):
         output = layer.attention.output
         d_head = layer.attention.d_head
         by_head = output.weight.unflatten(1, (-1, d_head))
@@ -49,7 +49,7 @@ def direct_effects(
             written = norm.share(written, norm.scale(total))
         if anatomy.final_norm is not None:
             norm = anatomy.final_norm
-            written = norm.share(written, norm.scale(intact.end)[:, None])
+            written = norm.share(written, norm.scale(trace.end)[:, None])
         effects.append((written * direction).sum(-1))
     return torch.stack(effects, 1).float()
 

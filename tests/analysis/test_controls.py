@@ -6,6 +6,7 @@ import pytest
 
 from circuitgen.analysis.controls import (
     compare_with_random,
+    completeness_table,
     minimality_table,
     recovery_by,
     recovery_interval,
@@ -72,6 +73,40 @@ def test_minimality_is_restored_less_removed() -> None:
     row = minimality_table(frame).iloc[0]
     assert (row["removed"], row["restored"]) == (1.0, 1.5)
     assert row["change"] == pytest.approx(0.5)
+
+
+def test_minimality_is_corrected_for_the_number_of_heads() -> None:
+    rng = np.random.default_rng(1)
+    noise = rng.standard_normal(24)
+    parts = [
+        prompts().assign(
+            role="other",
+            head=f"L0H{head}",
+            logit_diff_removed=0.0,
+            logit_diff_restored=(2.0 if head == 0 else 0.0) + rng.permutation(noise - noise.mean()),
+        )
+        for head in range(5)
+    ]
+    table = minimality_table(pd.concat(parts)).set_index("head")
+    assert table.loc["L0H0", "p_holm"] < 0.05
+    assert (table["p_holm"].drop("L0H0") > 0.5).all()
+    assert (table["p_holm"] >= table["p"]).all()
+
+
+def test_completeness_is_circuit_less_model_without_the_same_heads() -> None:
+    minimality = pd.concat(
+        prompts().assign(role="name mover", head=head, logit_diff_removed=1.0)
+        for head in ("L1H0", "L1H1")
+    )
+    removed = pd.concat(
+        [
+            prompts().assign(ablated="name mover", logit_diff_without=3.0),
+            prompts().assign(ablated="something else", logit_diff_without=9.0),
+        ]
+    )
+    row = completeness_table(minimality, removed).iloc[0]
+    assert (row["circuit"], row["model"], row["n"]) == (1.0, 3.0, 24)
+    assert row["gap"] == pytest.approx(-2.0)
 
 
 def test_removal_is_without_less_model() -> None:
