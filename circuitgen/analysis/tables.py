@@ -1,7 +1,7 @@
 """Numbers as a reader sees them: a point with its interval, in one form everywhere."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from circuitgen.analysis.bootstrap import Interval
 __all__ = ["count", "number", "percent", "quote", "quote_interval", "signed"]
 
 
-Row = Mapping[str, Any] | pd.Series
+Row: TypeAlias = Mapping[str, Any] | pd.Series
 """A row of a summary, as a mapping or as `DataFrame.iloc` gives it."""
 
 
