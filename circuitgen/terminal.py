@@ -93,9 +93,6 @@ def show_score(
     check_positions_choice(positions)
     study = Study(model, seed=seed, n_reference=n_reference, store=_OWN)
     chosen = study.circuit(circuit)
-    if chosen.model not in (None, study.declaration.name):
-        found_in = f"{chosen.name} was found in {chosen.model}"
-        print(f"Note: {found_in}; here it is scored in {study.declaration.name}.", file=sys.stderr)
     scores = study.scores(
         chosen,
         condition,
@@ -105,6 +102,9 @@ def show_score(
         positions=positions,
     )
     write_table(scores, out)
+    if chosen.model not in (None, study.declaration.name):
+        found_in = f"{chosen.name} was found in {chosen.model}"
+        print(f"Note: {found_in}; here it is scored in {study.declaration.name}.", file=sys.stderr)
     print(f"{len(scores)} prompts in {out}: {_gist(scores)}")
 
 

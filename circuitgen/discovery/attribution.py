@@ -109,15 +109,12 @@ def _mean_gradient(
     with torch.no_grad():
         end = anatomy.embed(token_batch(prompts, anatomy))
         start = anatomy.embed(token_batch(reference, anatomy))
-    io, s = answer_tokens(prompts, end.device)
-    unembed = anatomy.unembedding.weight
-    direction = unembed[io] - unembed[s]
+    answers = answer_tokens(prompts, end.device)
     total = None
     for step in range(n_steps):
         x = start + (step + 0.5) / n_steps * (end - start)
         trace = run(anatomy, x.requires_grad_(), keep=("z",))
-        resid = trace.end if anatomy.final_norm is None else anatomy.final_norm(trace.end)
-        logit_diff = (resid * direction).sum()
+        logit_diff = anatomy.unembed_difference(trace.end, *answers).sum()
         gradient = torch.autograd.grad(logit_diff, trace.z)
         total = gradient if total is None else tuple(map(torch.add, total, gradient))
     assert total is not None

@@ -158,6 +158,18 @@ class Anatomy:
         """Logits of the residual stream after the last layer."""
         return self.unembedding(resid if self.final_norm is None else self.final_norm(resid))
 
+    def unembed_difference(
+        self,
+        resid: Float[Tensor, "batch d_model"],
+        first: Int[Tensor, " batch"],
+        second: Int[Tensor, " batch"],
+    ) -> Float[Tensor, " batch"]:
+        """Logit of one token less that of another, without the rest of the vocabulary."""
+        weight, bias = self.unembedding.weight, self.unembedding.bias
+        normed = resid if self.final_norm is None else self.final_norm(resid)
+        difference = (normed * (weight[first] - weight[second])).sum(-1)
+        return difference if bias is None else difference + bias[first] - bias[second]
+
 
 def read_anatomy(bridge: Any) -> Anatomy:
     """Take a TransformerBridge apart.

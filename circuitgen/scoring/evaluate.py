@@ -70,8 +70,8 @@ def _evaluate_groups(
         for fold in _folds(masks, max(1, batch_size // len(indices))):
             ends = batch.run_folded([masks[number] for number in fold])
             for number, end in zip(fold, ends, strict=True):
-                logits = anatomy.unembed(end)
-                yield number, indices, logit_difference(logits, *answers).numpy()
+                logit_diff = anatomy.unembed_difference(end, *answers)
+                yield number, indices, logit_diff.float().cpu().numpy()
 
 
 def logit_difference(
