@@ -15,7 +15,8 @@ TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PYTEST := $(BIN)/python -m pytest --jaxtyping-packages=circuitgen,beartype.beartype
+# The tests' models are small: a second thread of torch only waits, and waits long on a busy machine.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --jaxtyping-packages=circuitgen,beartype.beartype
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TOKENIZERS_PARALLELISM := false
