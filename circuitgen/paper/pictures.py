@@ -34,7 +34,7 @@ def write_pictures(book: Book) -> list[str]:
                 _write(folder / f"{label}.png", picture)
                 wanted.discard(label)
     return [
-        f"README.md: shows {label}.svg, a figure that no chapter has." for label in sorted(wanted)
+        f"README.md: shows {label}.png, a figure that no chapter has." for label in sorted(wanted)
     ]
 
 
