@@ -4,8 +4,12 @@ The command line turns it into one sentence on stderr and exit status 2, so its
 message must name the value, the rule that it breaks and the way out.
 """
 
-__all__ = ["InputError"]
+__all__ = ["InputError", "NotCovered"]
 
 
 class InputError(ValueError):
     """Something that the caller passed cannot be used; nothing was written."""
+
+
+class NotCovered(InputError):
+    """A condition cannot be written in the words that a model's tokenizer has."""

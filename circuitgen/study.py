@@ -5,20 +5,30 @@ computed if not. The model is loaded only when something has to be computed, so
 a clone with the stored results rebuilds the paper with no model at all.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from circuitgen.circuits import Circuit, load_circuit
+from circuitgen.circuits import Circuit, Head, Member, load_circuit
 from circuitgen.discovery import Discovery, discover_circuit, patch_heads
 from circuitgen.discovery.discover import circuit_from_tables
 from circuitgen.discovery.patching import effects_table
+from circuitgen.errors import NotCovered
 from circuitgen.models import LoadedModel, ModelDeclaration, declare_model, load_model
 from circuitgen.models.anatomy import read_anatomy
-from circuitgen.prompts import Encoder, PromptSet, build_prompts, load_condition
+from circuitgen.progress import track
+from circuitgen.prompts import (
+    Condition,
+    Encoder,
+    PromptSet,
+    build_prompts,
+    load_condition,
+    reference_prompts,
+)
 from circuitgen.results import Request, Store
 from circuitgen.scoring import (
     REFERENCE_SIZES,
@@ -30,6 +40,7 @@ from circuitgen.scoring import (
     score_reference_sizes,
     score_repair,
 )
+from circuitgen.scoring.identify import SHORT
 
 __all__ = ["GPT2_SMALL_SHAPE", "Study"]
 
@@ -45,6 +56,8 @@ _VERSIONS = {
     "joint-ablation": 1,
     "reference-size": 1,
     "repair": 1,
+    "coverage": 1,
+    "head-effects": 1,
 }
 """Raised by hand when the meaning of a measurement changes."""
 
@@ -132,6 +145,79 @@ class Study:
             split=split,
             ablation=ablation,
             positions=positions,
+        )
+
+    def coverage(
+        self, conditions: Sequence[Condition], *, n_prompts: int, split: str = "test"
+    ) -> pd.DataFrame:
+        """Which conditions can be written in the words of the model's tokenizer.
+
+        Prompts and reference prompts of every condition are written, so that
+        whatever is wrong with one is known before anything is measured.
+
+        Returns:
+            One row per condition: ``condition``, ``covered``, and ``reason``,
+            empty where it is covered.
+
+        Raises:
+            InputError: If a condition is wrong rather than beyond the vocabulary.
+        """
+
+        def compute() -> pd.DataFrame:
+            rows = []
+            for condition in track(conditions, "conditions read"):
+                try:
+                    found = build_prompts(
+                        condition, self.encoder, n_prompts, seed=self.seed, split=split
+                    )
+                    for layout in dict.fromkeys(prompt.layout for prompt in found.prompts):
+                        reference_prompts(found, layout, self.n_reference)
+                    reason = ""
+                except NotCovered as refused:
+                    reason = str(refused)
+                rows.append((condition.name, not reason, reason))
+            return pd.DataFrame(rows, columns=["condition", "covered", "reason"])
+
+        decides = {
+            "model": self.declaration.identity,
+            "conditions": [condition.identity for condition in conditions],
+            "n_prompts": n_prompts,
+            "split": split,
+            "n_reference": self.n_reference,
+            "seed": self.seed,
+        }
+        return self.store.table(Request("coverage", _VERSIONS["coverage"], decides), compute)
+
+    def head_effects(
+        self, condition: str = "base", *, n_prompts: int = 32, split: str = "test"
+    ) -> pd.DataFrame:
+        """What ablating each head of the model by itself does, at all positions.
+
+        Returns:
+            One row per prompt and head: ``head`` and ``effect``, LD of the
+            intact model minus LD without the head, in logits.
+        """
+
+        def compute() -> pd.DataFrame:
+            shape = self.declaration.n_layers, self.declaration.n_heads
+            heads = [Head(*index) for index in np.ndindex(*shape)]
+            alone = {
+                str(head): Circuit(str(head), (Member(head, "other", ("END",)),), "one head")
+                for head in heads
+            }
+            found = score_joint_ablations(
+                self.loaded,
+                alone,
+                self.prompts(condition, n_prompts, split),
+                n_reference=self.n_reference,
+                positions="all",
+            )
+            effect = found["logit_diff_model"] - found["logit_diff_without"]
+            kept = found.rename(columns={"ablated": "head"})[[*SHORT, "head"]]
+            return kept.assign(effect=effect.astype("float32"))
+
+        return self._table(
+            "head-effects", compute, condition=condition, split=split, n_prompts=n_prompts
         )
 
     def discovery(self, n_prompts: int = 64, *, target: float = 0.9) -> Discovery:

@@ -8,7 +8,8 @@ from circuitgen.prompts.build import (
     reference_prompts,
     sibling_prompts,
 )
-from circuitgen.prompts.conditions import Condition, list_conditions, load_condition
+from circuitgen.prompts.conditions import Condition
+from circuitgen.prompts.declared import list_conditions, load_condition
 from circuitgen.prompts.encode import Encoder, Prompt
 
 __all__ = [

@@ -2,22 +2,33 @@
 
 Prompt `i` of a seed draws its names, place and object from a generator of its
 own, so a larger set begins with the smaller. Templates and orders are dealt
-round-robin, hence balanced. `pair_with_base` gives every prompt the base prompt
-with the same words.
+round-robin, hence balanced. What a condition draws from the same words as base,
+it draws as base does: prompt `i` then has the names, the place and the object of
+a base prompt, its partner, which `pair_with_base` gives.
 
 Splits keep discovery and test apart: `discovery` draws from one half of the
-templates and one half of the names, `test` from the other halves.
+templates and one half of the names, `test` from the other halves. A name of
+base's is in the same half everywhere, whatever pool it is drawn from.
 """
 
+import itertools
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from circuitgen.errors import InputError
-from circuitgen.prompts.conditions import Condition, Template, is_name_slot
+from circuitgen.errors import InputError, NotCovered
+from circuitgen.prompts.conditions import (
+    NAME,
+    ORDERS,
+    Condition,
+    Template,
+    is_name_slot,
+    person_of,
+)
+from circuitgen.prompts.declared import load_condition
 from circuitgen.prompts.encode import Encoder, Prompt, fill_template
 
 __all__ = [
@@ -64,19 +75,30 @@ def build_prompts(
         split: ``discovery`` and ``test`` share neither a template nor a name.
 
     Raises:
-        InputError: If no prompt can be written: no name of the pool is as long
-            as the condition says, two names start with the same token, or a
-            word is unknown to the tokenizer.
+        NotCovered: If the tokenizer lacks the words: too few names of the pool
+            are as long as the condition says, two of them start with the same
+            token, or a word is unknown to it.
+        InputError: If a position cannot be found.
     """
     check_size(n_prompts, split)
     cells = _cells(condition, split)
     pools = _usable_pools(condition, encoder, split)
+    base = load_condition("base")
+    shared = [kind for kind in condition.pools if condition.draws_like(base, kind)]
+    base_pools = _usable_pools(base, encoder, split) if shared else {}
+    unlike_base = list(base_pools.items()) != list(pools.items())
     prompts = []
     for i in range(n_prompts):
-        rng = np.random.default_rng([seed, i])
         template, order = cells[i % len(cells)]
-        words = _draw_words(template, pools, rng)
-        prompts.append(fill_template(template, order, words, encoder))
+        number = _base_number(condition, order, i)
+        drawn = _draw(pools, np.random.default_rng([seed, number]))
+        if shared and unlike_base:
+            drawn = drawn.with_words(
+                shared, _draw(base_pools, np.random.default_rng([seed, number]))
+            )
+        words = _fill(template, condition, drawn)
+        prompt = fill_template(template, order, words, encoder)
+        prompts.append(replace(prompt, base_number=number))
     return PromptSet(condition, encoder, tuple(prompts), seed, split)
 
 
@@ -149,25 +171,26 @@ def counterfactual_prompts(prompts: PromptSet, flip: str = "S2") -> tuple[Prompt
 
 
 def pair_with_base(prompts: PromptSet, base: Condition) -> tuple[Prompt, ...]:
-    """Write, for every prompt, the base prompt with the same names, order and fillers.
+    """Write, for every prompt, the base prompt of the same seed, split, order and words.
 
-    The n-th template of the condition goes with the n-th of base, so that a base
-    prompt is its own partner. A filler that the prompt does not have is drawn
-    from base's pool. No other prompt of the set matters.
+    A word that the condition draws from another pool than base stands in the
+    partner as base draws it. Partners are prompts of the base set, so that one
+    scored base set serves all conditions.
+
+    Raises:
+        InputError: If a prompt is not one that `build_prompts` wrote.
     """
-    templates = _split_half(base.templates, prompts.split)
-    pools = _usable_pools(base, prompts.encoder, prompts.split)
-    own = [template.id for template in _split_half(prompts.condition.templates, prompts.split)]
-    paired = []
-    for prompt in prompts.prompts:
-        template = templates[own.index(prompt.template) % len(templates)]
-        order = prompt.order if prompt.order in base.orders else base.orders[0]
-        rng = np.random.default_rng([prompts.seed, zlib.crc32(prompt.text.encode())])
-        drawn = _draw_words(template, pools, rng)
-        names = {"IO": prompt.io, "S1": prompt.s, "S2": prompt.s}
-        words = drawn | {slot: word for slot, word in prompt.words.items() if slot in drawn} | names
-        paired.append(fill_template(template, order, words, prompts.encoder))
-    return tuple(paired)
+    numbers = [prompt.base_number for prompt in prompts.prompts]
+    if any(number is None for number in numbers):
+        raise InputError("Only prompts that build_prompts wrote have a partner in the base set.")
+    last = max(number for number in numbers if number is not None)
+    found = build_prompts(base, prompts.encoder, last + 1, seed=prompts.seed, split=prompts.split)
+    return tuple(found.prompts[number] for number in numbers if number is not None)
+
+
+def _base_number(condition: Condition, order: str, i: int) -> int:
+    """Number of the base prompt that prompt `i` goes with: base's orders take turns."""
+    return i if condition.orders == ORDERS else len(ORDERS) * i + ORDERS.index(order)
 
 
 def _cells(condition: Condition, split: str) -> list[tuple[Template, str]]:
@@ -185,13 +208,15 @@ def _write_aligned(
     prompts: PromptSet, layout: tuple, n_prompts: int, *, all_different: bool
 ) -> tuple[Prompt, ...]:
     template_id, order, positions = layout
-    template = next(t for t in prompts.condition.templates if t.id == template_id)
-    pools = _usable_pools(prompts.condition, prompts.encoder, prompts.split)
+    condition = prompts.condition
+    template = next(t for t in condition.templates if t.id == template_id)
+    pools = _usable_pools(condition, prompts.encoder, prompts.split)
     place = zlib.crc32(repr(layout).encode())
     rng = np.random.default_rng([prompts.seed, place, int(all_different)])
     found: list[Prompt] = []
     for _ in range(n_prompts * _TRIES_PER_REFERENCE):
-        words = _draw_words(template, pools, rng, all_different=all_different)
+        drawn = _draw(pools, rng)
+        words = _fill(template, condition, drawn, all_different=all_different)
         candidate = fill_template(template, order, words, prompts.encoder)
         if candidate.layout == layout:
             found.append(candidate)
@@ -206,32 +231,39 @@ def _write_aligned(
 
 def _usable_pools(condition: Condition, encoder: Encoder, split: str) -> Mapping[str, list[str]]:
     pools = {}
-    for kind, rows in condition.pools.items():
-        words = [next(iter(row.values())) for row in rows]
-        if kind == "NAME":
-            words = _split_half(words, split)
+    for kind in condition.pools:
+        words = condition.words(kind)
+        if kind == NAME:
+            words = _split_names(words, split)
         if kind in condition.tokens:
             words = [w for w in words if _has_tokens(w, encoder, condition.tokens[kind])]
         if not words:
-            raise InputError(
+            raise NotCovered(
                 f"Condition {condition.name!r} is empty: no word for {kind} has "
                 f"{condition.tokens[kind]} token(s) in this model's tokenizer."
             )
         pools[kind] = words
-    _check_names(condition, pools["NAME"], encoder)
+    _check_names(condition, pools[NAME], encoder)
     return pools
+
+
+def _split_names(names: Sequence[str], split: str) -> list[str]:
+    base = load_condition("base").words(NAME)
+    others = [name for name in names if name not in base]
+    usable = {*_split_half(base, split), *_split_half(others, split)}
+    return [name for name in names if name in usable]
 
 
 def _has_tokens(word: str, encoder: Encoder, count: int) -> bool:
     try:
         return len(encoder.word_tokens(word)) == count
-    except InputError:
+    except NotCovered:
         return False
 
 
 def _check_names(condition: Condition, names: Sequence[str], encoder: Encoder) -> None:
     if len(names) < _MIN_NAMES:
-        raise InputError(
+        raise NotCovered(
             f"Condition {condition.name!r} is empty: {len(names)} of its names can be used with "
             f"this model's tokenizer, and at least {_MIN_NAMES} are needed."
         )
@@ -239,7 +271,7 @@ def _check_names(condition: Condition, names: Sequence[str], encoder: Encoder) -
     for name in names:
         first = encoder.word_tokens(name)[0]
         if first in by_token:
-            raise InputError(
+            raise NotCovered(
                 f"The names {by_token[first]!r} and {name!r} start with the same token, so a "
                 f"prediction cannot tell them apart; drop one from the pool."
             )
@@ -254,23 +286,57 @@ def _split_half(items: Sequence[Item], split: str) -> list[Item]:
     return [item for item, inside in zip(items, half, strict=True) if inside]
 
 
-def _draw_words(
-    template: Template,
-    pools: Mapping[str, list[str]],
-    rng: np.random.Generator,
-    *,
-    all_different: bool = False,
+class _Draw(NamedTuple):
+    """Names in the order in which slots take them, and a word for every other kind."""
+
+    names: list[str]
+    fillers: dict[str, str]
+
+    def with_words(self, kinds: Sequence[str], other: "_Draw") -> "_Draw":
+        """This draw with another's words of some kinds."""
+        names = other.names if NAME in kinds else self.names
+        return _Draw(names, self.fillers | {k: other.fillers[k] for k in kinds if k != NAME})
+
+
+def _draw(pools: Mapping[str, list[str]], rng: np.random.Generator) -> _Draw:
+    names = rng.permutation(pools[NAME]).tolist()
+    return _Draw(names, {k: str(rng.choice(words)) for k, words in pools.items() if k != NAME})
+
+
+def _fill(
+    template: Template, condition: Condition, drawn: _Draw, *, all_different: bool = False
 ) -> dict[str, str]:
-    """Draw a word for every slot; S slots and IO slots share a name unless `all_different`."""
-    names = iter(rng.permutation(pools["NAME"]).tolist())
-    fillers = {kind: str(rng.choice(words)) for kind, words in pools.items() if kind != "NAME"}
-    shared = {"IO": next(names), "S": next(names)}
+    """A word for every slot; mentions of one person share a name unless `all_different`."""
+    if all_different or not condition.repeats:
+        names = iter(drawn.names)
+        return {
+            slot: next(names) if is_name_slot(slot) else drawn.fillers[slot]
+            for slot in sorted(template.slots)
+        }
+    io, s = _first_pair(condition, drawn.names)
+    persons = {"IO": io, "S": s}
+    others = (name for name in drawn.names if name not in (io, s))
     words = {}
     for slot in sorted(template.slots):
         if not is_name_slot(slot):
-            words[slot] = fillers[slot]
-        elif all_different or slot.startswith("C"):
-            words[slot] = next(names)
-        else:
-            words[slot] = shared[slot.rstrip("0123456789")]
+            words[slot] = drawn.fillers[slot]
+            continue
+        person = person_of(slot)
+        if person not in persons:
+            persons[person] = next(others)
+        words[slot] = persons[person]
     return words
+
+
+def _first_pair(condition: Condition, names: Sequence[str]) -> tuple[str, str]:
+    """The first two names that compare as the condition asks."""
+    if condition.pairs is None:
+        return names[0], names[1]
+    relation, column = condition.pairs
+    by_name = dict(zip(condition.words(NAME), condition.pools[NAME], strict=True))
+    for io, s in itertools.combinations(names, 2):
+        if (by_name[io][column] == by_name[s][column]) == (relation == "same"):
+            return io, s
+    raise InputError(
+        f"Condition {condition.name!r} is empty: no two of its names have {relation} {column}."
+    )

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from transformers import PreTrainedTokenizerBase
 
-from circuitgen.errors import InputError
+from circuitgen.errors import InputError, NotCovered
 from circuitgen.prompts.conditions import Template, is_name_slot
 
 __all__ = ["Encoder", "Prompt", "fill_template"]
@@ -30,6 +30,8 @@ class Prompt:
         words: What fills each slot.
         io_token: First token of the name to predict.
         s_token: First token of the repeated name.
+        base_number: Which prompt of the base set has the same words, for a
+            prompt that was drawn and not written to align with another.
     """
 
     text: str
@@ -40,6 +42,7 @@ class Prompt:
     order: str
     io_token: int
     s_token: int
+    base_number: int | None = None
 
     @property
     def io(self) -> str:
@@ -85,25 +88,25 @@ class Encoder:
         """Tokens of a word as it stands inside a sentence, after a space.
 
         Raises:
-            InputError: If the tokenizer does not know the word.
+            NotCovered: If the tokenizer does not know the word.
         """
         tokens = tuple(self.tokenizer(f" {word}", add_special_tokens=False)["input_ids"])
         if not tokens or self.tokenizer.unk_token_id in tokens:
-            raise InputError(f"The model's tokenizer does not know the word {word!r}.")
+            raise NotCovered(f"The model's tokenizer does not know the word {word!r}.")
         return tokens
 
     def encode(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Token ids with the character span of each; BOS has the empty span (0, 0).
 
         Raises:
-            InputError: If the tokenizer does not know a word of the text.
+            NotCovered: If the tokenizer does not know a word of the text.
         """
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         tokens, spans = list(encoded["input_ids"]), list(encoded["offset_mapping"])
         unknown = self.tokenizer.unk_token_id
         if unknown is not None and unknown in tokens:
             start, end = spans[tokens.index(unknown)]
-            raise InputError(
+            raise NotCovered(
                 f"The model's tokenizer does not know {text[start:end]!r} in {text!r}."
             )
         if self.prepend_bos:
@@ -118,23 +121,27 @@ def fill_template(
     """Fill a template and find its semantic positions in the tokens.
 
     Args:
-        words: What fills each slot of the template.
+        words: What fills each slot of the template. An empty word takes the
+            space before its slot with it.
 
     Raises:
         InputError: If a slot has no word, or a mention does not keep its own
             tokens in the sentence (a name at the very start of a text, say), so
             that its position is not defined.
     """
+    where = f"{template.where}: " if template.where else ""
     for slot in template.slots:
         if slot not in words:
-            raise InputError(f"Template {template.id!r} cannot be filled: no word for {slot}.")
+            raise InputError(
+                f"{where}Template {template.id!r} cannot be filled: no word for {slot}."
+            )
     text, mentions = "", {}
     for piece in _pieces(template.in_order(order)):
         if piece.startswith("{"):
             slot = piece[1:-1]
             if is_name_slot(slot):
                 mentions[slot] = (len(text), len(text) + len(words[slot]))
-            text += words[slot]
+            text = text + words[slot] if words[slot] else text.removesuffix(" ")
         else:
             text += piece
     tokens, spans = encoder.encode(text)
@@ -143,8 +150,9 @@ def fill_template(
         inside = [i for i, (left, right) in enumerate(spans) if left < end and right > start]
         if tuple(tokens[i] for i in inside) != encoder.word_tokens(words[slot]):
             raise InputError(
-                f"In template {template.id!r} the name {words[slot]!r} at {slot} is not tokenised "
-                f"as it is after a space, so its position is undefined; put a word before it."
+                f"{where}In template {template.id!r} the name {words[slot]!r} at {slot} is not "
+                f"tokenised as it is after a space, so its position is undefined; put a word "
+                f"before it."
             )
         found[slot] = inside[-1]
     positions = {slot: found[slot] for slot in sorted(found, key=_reading_order)}
@@ -174,4 +182,4 @@ def _pieces(text: str) -> list[str]:
 
 
 def _reading_order(slot: str) -> tuple[int, str]:
-    return ("IO", "S", "C").index(slot.rstrip("0123456789")), slot
+    return ("I", "S", "C").index(slot[0]), slot

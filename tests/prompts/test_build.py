@@ -312,3 +312,95 @@ def test_pair_that_lacks_a_filler_draws_it_from_base() -> None:
         assert pair.words["PLACE"] in places
         assert pair.order == prompt.order
         assert (pair.io, pair.s) == (prompt.io, prompt.s)
+
+
+def test_mentions_of_a_third_person_share_a_name() -> None:
+    twice = replace(
+        WITH_MORE,
+        templates=(
+            Template(
+                "c", "Then {IO} and {S1} saw {C1} and {C2}, {C1b} and {S2} gave a {OBJECT} to"
+            ),
+        ),
+    )
+    for prompt in build_prompts(twice, ENCODER, 20).prompts:
+        assert prompt.words["C1b"] == prompt.words["C1"]
+        assert len({prompt.words[slot] for slot in ("IO", "S1", "C1", "C2")}) == 4
+        assert prompt.positions["C1b"] > prompt.positions["C1"]
+
+
+def test_without_repeats_every_slot_has_a_name_of_its_own() -> None:
+    for prompt in build_prompts(replace(BASE, repeats=False), ENCODER, 20).prompts:
+        assert len({prompt.words[slot] for slot in ("IO", "S1", "S2")}) == 3
+
+
+@pytest.mark.parametrize("relation", ["same", "different"])
+def test_pairs_compare_as_asked(relation: str) -> None:
+    gender = {row["name"]: row["gender"] for row in BASE.pools["NAME"]}
+    prompts = build_prompts(replace(BASE, pairs=(relation, "gender")), ENCODER, 40).prompts
+    for prompt in prompts:
+        assert (gender[prompt.io] == gender[prompt.s]) == (relation == "same")
+    assert {gender[prompt.io] for prompt in prompts} == {"female", "male"}
+
+
+def test_pairs_that_cannot_be_had_are_refused() -> None:
+    same = tuple(row for row in BASE.pools["NAME"] if row["gender"] == "male")
+    men = replace(
+        BASE, pools=MappingProxyType({**BASE.pools, "NAME": same}), pairs=("different", "gender")
+    )
+    with pytest.raises(InputError, match="no two of its names have different gender"):
+        build_prompts(men, ENCODER, 1)
+
+
+def test_empty_word_takes_its_space_with_it() -> None:
+    rows = tuple(MappingProxyType({"word": word}) for word in ("", "old"))
+    some = replace(
+        BASE,
+        templates=(Template("t", "When {IO} and {S1} met, {S2} gave an {AGE} {OBJECT} to"),),
+        pools=MappingProxyType(
+            {"NAME": BASE.pools["NAME"], "AGE": rows, "OBJECT": BASE.pools["OBJECT"]}
+        ),
+    )
+    texts_ = [prompt.text for prompt in build_prompts(some, ENCODER, 40).prompts]
+    assert any(" gave an old " in text for text in texts_)
+    assert not any("  " in text for text in texts_)
+
+
+@pytest.mark.parametrize("split", ["discovery", "test"])
+def test_partner_has_the_words_that_are_drawn_as_base_draws_them(split: str) -> None:
+    """Whatever else a condition draws: fewer names, no place, another order of pools."""
+    few = tuple(BASE.pools["NAME"][:60])
+    names = {kind: BASE.pools[kind] for kind in ("OBJECT", "PLACE", "NAME")}
+    for pools, alike in (({**names, "NAME": few}, ("PLACE", "OBJECT")), (names, ("IO", "S1"))):
+        other = replace(BASE, name="other", pools=MappingProxyType(pools))
+        prompts = build_prompts(other, ENCODER, 12, split=split)
+        partners = pair_with_base(prompts, BASE)
+        assert partners == build_prompts(BASE, ENCODER, 12, split=split).prompts
+        for prompt, partner in zip(prompts.prompts, partners, strict=True):
+            assert [prompt.words[slot] for slot in alike] == [partner.words[s] for s in alike]
+            assert prompt.order == partner.order
+
+
+@pytest.mark.parametrize("order", ["ABBA", "BABA"])
+def test_partner_of_a_single_order_has_that_order(order: str) -> None:
+    prompts = build_prompts(replace(BASE, orders=(order,)), ENCODER, 12)
+    base = build_prompts(BASE, ENCODER, 24).prompts
+    partners = pair_with_base(prompts, BASE)
+    assert partners == tuple(prompt for prompt in base if prompt.order == order)
+    for prompt, partner in zip(prompts.prompts, partners, strict=True):
+        assert (prompt.io, prompt.s) == (partner.io, partner.s)
+
+
+def test_name_of_base_is_in_the_same_half_in_every_pool() -> None:
+    test_names = {p.io for p in build_prompts(BASE, ENCODER, 400, split="test").prompts}
+    few = replace(
+        BASE, pools=MappingProxyType({**BASE.pools, "NAME": tuple(BASE.pools["NAME"][30:])})
+    )
+    assert {p.io for p in build_prompts(few, ENCODER, 200, split="test").prompts} <= test_names
+
+
+def test_prompts_that_were_not_drawn_have_no_partner() -> None:
+    prompts = build_prompts(BASE, ENCODER, 1)
+    references = reference_prompts(prompts, prompts.prompts[0].layout, 2)
+    with pytest.raises(InputError, match="build_prompts wrote"):
+        pair_with_base(replace(prompts, prompts=references), BASE)

@@ -9,14 +9,8 @@ import yaml
 from circuitgen.errors import InputError
 from circuitgen.paths import DATA
 from circuitgen.prompts import Condition, list_conditions, load_condition
-from circuitgen.prompts.conditions import (
-    FAMILIES,
-    ORDERS,
-    Template,
-    is_name_slot,
-    read_condition,
-    read_pool,
-)
+from circuitgen.prompts.conditions import FAMILIES, ORDERS, Template, is_name_slot
+from circuitgen.prompts.declared import read_conditions, read_pool
 
 GOOD = """\
 # A comment may speak of the name, family, orders, pools, tokens, templates, one and two.
@@ -42,7 +36,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_a_new_condition_needs_no_code(tmp_path: Path) -> None:
-    condition = read_condition(write(tmp_path, GOOD))
+    (condition,) = read_conditions(write(tmp_path, GOOD))
     assert condition.name == "made-up"
     assert [template.id for template in condition.templates] == ["one", "two"]
     assert condition.orders == ORDERS
@@ -68,7 +62,7 @@ BAD = {
         7,
         "a pool for PLACE, a slot that no template uses",
     ),
-    "unknown pool": ("OBJECT: objects", "OBJECT: things", 7, "there is no things.csv"),
+    "unknown pool": ("OBJECT: objects", "OBJECT: nosuch", 7, "there is no nosuch.csv"),
     "pools a list": ("{NAME: names, OBJECT: objects}", "[names, objects]", 7, "pools"),
     "tokens of an unknown slot": ("{NAME: 1}", "{PLACE: 1}", 8, "restricts 'PLACE' to 1 tokens"),
     "tokens not a number": ("{NAME: 1}", "{NAME: one}", 8, "restricts 'NAME' to 'one' tokens"),
@@ -84,6 +78,41 @@ BAD = {
     "missing IO": ("Then {IO} saw", "Then I saw", 12, "'two' needs {IO} just once"),
     "S1 twice": ("and {S1} met", "and {S1} met {S1}", 10, "'one' needs {S1} just once"),
     "ends in a space": ('a {OBJECT} to"\n  - id', 'a {OBJECT} to "\n  - id', 10, "ends in a space"),
+    "templates of no condition": (
+        re.compile(r"templates:\n(.*\n)*"),
+        "templates: nosuch\n",
+        9,
+        "but there is no nosuch.yaml",
+    ),
+    "its own templates": (
+        re.compile(r"templates:\n(.*\n)*"),
+        "templates: made-up\n",
+        9,
+        "takes the templates of 'made-up'",
+    ),
+    "order that a template cannot have": (
+        '"Then {IO} saw {S1}, and {S2} sent',
+        '"Then {S2} saw {IO} and {S1} sent',
+        12,
+        "has order BABA, which template 'two' cannot have",
+    ),
+    "written in BABA": ("Then {IO} saw {S1}", "Then {S1} saw {IO}", 12, "in BABA order"),
+    "a word twice": ("OBJECT: objects", "OBJECT: [ring, ring]", 7, "repeats 'ring'"),
+    "a word that is none": ("OBJECT: objects", "OBJECT: [3]", 7, "holds 3, not a word"),
+    "no words": ("OBJECT: objects", "OBJECT: []", 7, "which is empty"),
+    "repeats a text": ("tokens: {NAME: 1}", "repeats: never", 8, "repeats true or false"),
+    "pairs a text": ("tokens: {NAME: 1}", "pairs: gender", 8, "{same: column}"),
+    "pairs by no column": ("tokens: {NAME: 1}", "pairs: {same: age}", 8, "columns name, gender"),
+    "pairs unlike": ("tokens: {NAME: 1}", "pairs: {other: gender}", 8, "{different: column}"),
+    "levels a list": ("tokens: {NAME: 1}", "levels: [a]", 8, "levels as {level: overrides}"),
+    "level not quoted": ("tokens: {NAME: 1}", "levels: {10: {}}", 8, "the level 10"),
+    "level of what is fixed": (
+        "tokens: {NAME: 1}",
+        "levels: {poor: {templates: []}}",
+        8,
+        "cannot override 'templates'",
+    ),
+    "level without overrides": ("tokens: {NAME: 1}", "levels: {poor: 3}", 8, "overrides nothing: 3"),
     "a brace left open": ("met, {S2} gave", "met, {S2} {gave", 10, "brace"),
 }
 
@@ -94,11 +123,50 @@ def test_malformed_file_is_refused_with_file_and_line(tmp_path: Path, case: str)
     text = old.sub(new, GOOD) if isinstance(old, re.Pattern) else GOOD.replace(old, new, 1)
     assert text != GOOD
     with pytest.raises(InputError) as refused:
-        read_condition(write(tmp_path, text))
+        read_conditions(write(tmp_path, text))
     message = str(refused.value)
     assert message.startswith(f"made-up.yaml, line {line}: the condition "), message
     assert sentence in message
     assert "\n" not in message
+
+
+LEVELS = GOOD.replace("OBJECT: objects", "OBJECT: [drink, ring]").replace(
+    "templates:\n",
+    """levels:
+  "0": {varies: nothing, pools: {OBJECT: [""]}}
+  some: {tokens: {OBJECT: 1}, orders: [ABBA]}
+templates:
+""",
+)
+
+
+def test_levels_are_conditions_of_their_own(tmp_path: Path) -> None:
+    none, some = read_conditions(write(tmp_path, LEVELS))
+    assert [none.name, some.name] == ["made-up-0", "made-up-some"]
+    assert (none.dial, none.level, some.level) == ("made-up", "0", "some")
+    assert none.varies == "nothing"
+    assert some.varies == "the number of clauses"
+    assert none.words("OBJECT") == [""]
+    assert some.words("OBJECT") == ["drink", "ring"]
+    assert none.words("NAME") == some.words("NAME")
+    assert (none.tokens, some.tokens) == ({"NAME": 1}, {"NAME": 1, "OBJECT": 1})
+    assert (none.orders, some.orders) == (ORDERS, ("ABBA",))
+    assert none.templates == some.templates
+    assert none.identity != some.identity
+
+
+def test_templates_of_another_condition_can_be_used_again(tmp_path: Path) -> None:
+    start, end = GOOD.index("templates:"), len(GOOD)
+    text = GOOD.replace(GOOD[start:end], "templates: base\n").replace(
+        "OBJECT: objects", "OBJECT: objects, PLACE: [shop]"
+    )
+    (condition,) = read_conditions(write(tmp_path, text))
+    assert condition.templates == load_condition("base").templates
+
+
+def test_orders_are_kept_in_the_order_of_base(tmp_path: Path) -> None:
+    (condition,) = read_conditions(write(tmp_path, GOOD.replace("[ABBA, BABA]", "[BABA, ABBA]")))
+    assert condition.orders == ORDERS
 
 
 @pytest.mark.parametrize(
@@ -106,7 +174,7 @@ def test_malformed_file_is_refused_with_file_and_line(tmp_path: Path, case: str)
 )
 def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match=r"^made-up\.yaml, line \d+: the condition ") as refused:
-        read_condition(write(tmp_path, text))
+        read_conditions(write(tmp_path, text))
     assert "\n" not in str(refused.value)
 
 
@@ -114,7 +182,7 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "made-up.yaml"
     path.write_bytes(b"name: \xff\xfe")
     with pytest.raises(InputError, match="made-up.yaml"):
-        read_condition(path)
+        read_conditions(path)
 
 
 def test_unknown_condition_is_refused_with_the_known_ones() -> None:
@@ -140,10 +208,24 @@ def test_base_condition_is_the_classic_task() -> None:
 def test_every_declared_condition_can_be_read_and_base_is_first() -> None:
     conditions = list_conditions()
     files = {path.stem for path in (DATA / "prompts" / "conditions").glob("*.yaml")}
-    assert {condition.name for condition in conditions} == files
+    assert {condition.dial or condition.name for condition in conditions} == files
     assert conditions[0].name == "base"
     families = [FAMILIES.index(condition.family) for condition in conditions]
     assert families == sorted(families)
+
+
+def test_two_conditions_of_one_name_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "prompts" / "conditions"
+    folder.mkdir(parents=True)
+    single = GOOD.replace("NAME: names, OBJECT: objects", "NAME: [Mary], OBJECT: [ring]")
+    dial = single.replace("tokens: {NAME: 1}", "levels: {old: {}}").replace("made-up", "made")
+    (folder / "made-old.yaml").write_text(single.replace("made-up", "made-old"))
+    (folder / "made.yaml").write_text(dial)
+    monkeypatch.setattr("circuitgen.prompts.declared.DATA", tmp_path)
+    with pytest.raises(InputError, match=r"^made\.yaml, line 8: .*'made-old', as one in made-old"):
+        list_conditions()
 
 
 @pytest.mark.parametrize("pool", ["names", "places", "objects"])
@@ -155,7 +237,7 @@ def test_pools_have_different_words(pool: str) -> None:
 
 def test_identity_has_what_decides_the_prompts_and_nothing_else(tmp_path: Path) -> None:
     def identity(text: str) -> dict:
-        return read_condition(write(tmp_path, text)).identity
+        return read_conditions(write(tmp_path, text))[0].identity
 
     good = identity(GOOD)
     assert yaml.safe_load(yaml.safe_dump(good)) == good  # plain values

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from circuitgen.errors import InputError
 from circuitgen.models.words import load_word_tokenizer
 from circuitgen.prompts import Condition, Encoder, Prompt, load_condition
-from circuitgen.prompts.conditions import ORDERS, Template, is_name_slot, read_pool
+from circuitgen.prompts.conditions import ORDERS, Template, is_name_slot
+from circuitgen.prompts.declared import read_pool
 from circuitgen.prompts.encode import fill_template
 
 BASE = load_condition("base")

@@ -1,0 +1,113 @@
+"""The measurements of one family of conditions: what chapters 2 to 5 ask for.
+
+A family is scored in one model with one circuit, condition by condition, beside
+the base set that holds the partner of every prompt. Each condition is a stored
+table of its own, so that a new one costs its own measurement and no other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from circuitgen.circuits import Circuit
+from circuitgen.errors import InputError
+from circuitgen.progress import track
+from circuitgen.prompts import Condition, list_conditions, load_condition
+from circuitgen.prompts.conditions import ORDERS
+from circuitgen.study import Study
+
+__all__ = ["FamilyScores", "choose_conditions", "head_shift", "score_family"]
+
+
+@dataclass(frozen=True)
+class FamilyScores:
+    """Per-prompt scores of a family of conditions in one model.
+
+    Attributes:
+        scores: One row per prompt, as `score_circuit` gives it, with ``dial``
+            and ``level`` (missing for a condition that stands alone).
+        base: The base set; every ``base_text`` of `scores` is a ``text`` of it.
+        left_out: ``condition`` and ``reason`` of those that the model's
+            tokenizer has not the words for.
+    """
+
+    study: Study
+    circuit: Circuit
+    scores: pd.DataFrame
+    base: pd.DataFrame
+    left_out: pd.DataFrame
+
+
+def choose_conditions(family: str, names: str = "all") -> list[Condition]:
+    """The declared conditions of a family, or some of them.
+
+    Args:
+        names: ``all``, or names separated by commas.
+
+    Raises:
+        InputError: If one is not a condition of the family, or there is none.
+    """
+    declared = {condition.name: condition for condition in list_conditions(family)}
+    asked = list(declared) if names == "all" else [name.strip() for name in names.split(",")]
+    for name in asked:
+        if name not in declared:
+            raise InputError(
+                f"There is no condition {name!r} in the {family} family; "
+                f"known are {', '.join(declared)}."
+            )
+    return [declared[name] for name in asked]
+
+
+def score_family(
+    study: Study, circuit: Circuit, conditions: Sequence[Condition], *, n_prompts: int
+) -> FamilyScores:
+    """Score a circuit on every condition that the model's tokenizer covers, and on base.
+
+    All prompts are written before anything is measured, so that an error in one
+    condition costs nothing. Measured tables are kept one by one.
+
+    Args:
+        n_prompts: Prompts for each condition; base has twice as many where a
+            condition is in one order only.
+
+    Raises:
+        InputError: If a condition is wrong, or none is covered.
+    """
+    coverage = study.coverage(conditions, n_prompts=n_prompts)
+    covered = [c for c, ok in zip(conditions, coverage["covered"], strict=True) if ok]
+    left_out = coverage.loc[~coverage["covered"], ["condition", "reason"]]
+    if not covered:
+        raise InputError(
+            f"{study.model} covers none of the conditions; the first reason: "
+            f"{left_out['reason'].iloc[0]}"
+        )
+    in_turn = any(condition.orders != ORDERS for condition in covered)
+    base = study.scores(circuit, n_prompts=n_prompts * (len(ORDERS) if in_turn else 1))
+    parts = [
+        study.scores(circuit, condition.name, n_prompts=n_prompts).assign(
+            dial=condition.dial, level=condition.level
+        )
+        for condition in track(covered, f"conditions in {study.model}")
+    ]
+    scores = pd.concat(parts, ignore_index=True)
+    return FamilyScores(study, circuit, scores, base, left_out.reset_index(drop=True))
+
+
+def head_shift(study: Study, circuit: Circuit, condition: str, *, n_prompts: int) -> pd.DataFrame:
+    """How the effect of each single head differs between a condition and base.
+
+    Returns:
+        One row per prompt and head: who the prompt is, ``head``, ``effect``
+        and ``effect_base`` in logits (LD of the intact model minus LD without
+        the head; `effect_base` on the paired base prompt) and ``in_circuit``.
+    """
+    both = load_condition(condition).orders == ORDERS
+    here = study.head_effects(condition, n_prompts=n_prompts)
+    base = study.head_effects("base", n_prompts=n_prompts * (1 if both else len(ORDERS)))
+    turn = here["order"].map(ORDERS.index)
+    number = here["prompt"] if both else len(ORDERS) * here["prompt"] + turn
+    partner = base.set_index(["prompt", "head"])["effect"]
+    paired = partner.loc[list(zip(number, here["head"], strict=True))].to_numpy()
+    members = {str(member.head) for member in circuit.members}
+    return here.assign(effect_base=paired, in_circuit=here["head"].isin(members))
