@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from circuitgen.circuits import Circuit
+from circuitgen.circuits import Circuit, list_circuits, load_circuit
 from circuitgen.errors import InputError
 from circuitgen.progress import track
 from circuitgen.prompts import Condition, list_conditions, load_condition
 from circuitgen.prompts.conditions import ORDERS
 from circuitgen.study import Study
 
-__all__ = ["FamilyScores", "choose_conditions", "head_shift", "score_family"]
+__all__ = ["FamilyScores", "base_circuit", "choose_conditions", "head_shift", "score_family"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,20 @@ def choose_conditions(family: str, names: str = "all") -> list[Condition]:
                 f"known are {', '.join(declared)}."
             )
     return [declared[name] for name in asked]
+
+
+def base_circuit(study: Study, name: str = "auto") -> Circuit:
+    """The circuit whose transfer is asked about.
+
+    Args:
+        name: A stored circuit's name or file. ``auto`` takes the stored circuit
+            that was discovered in the model, else what `Study.circuit` takes.
+    """
+    if name != "auto":
+        return study.circuit(name)
+    stored = (load_circuit(other) for other in list_circuits())
+    own = (circuit for circuit in stored if circuit.model == study.model)
+    return next(own, None) or study.circuit()
 
 
 def score_family(
