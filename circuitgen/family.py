@@ -5,19 +5,45 @@ the base set that holds the partner of every prompt. Each condition is a stored
 table of its own, so that a new one costs its own measurement and no other.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
+from circuitgen.analysis.families import summarise_family, summarise_roles
 from circuitgen.circuits import Circuit, list_circuits, load_circuit
 from circuitgen.errors import InputError
 from circuitgen.progress import track
 from circuitgen.prompts import Condition, list_conditions, load_condition
 from circuitgen.prompts.conditions import ORDERS
+from circuitgen.results import Request
 from circuitgen.study import Study
 
-__all__ = ["FamilyScores", "base_circuit", "choose_conditions", "head_shift", "score_family"]
+__all__ = [
+    "FamilyScores",
+    "Scored",
+    "base_circuit",
+    "choose_conditions",
+    "head_shift",
+    "score_family",
+    "score_models",
+    "summarise_models",
+    "summarise_roles_of",
+]
+
+
+_SUMMARY_VERSION = 1
+"""Raised by hand when the meaning of a summary changes."""
+
+
+class Scored(NamedTuple):
+    """A model to score: its name, a circuit (see `base_circuit`), prompts a condition."""
+
+    model: str
+    circuit: str
+    n_prompts: int
 
 
 @dataclass(frozen=True)
@@ -106,6 +132,48 @@ def score_family(
     ]
     scores = pd.concat(parts, ignore_index=True)
     return FamilyScores(study, circuit, scores, base, left_out.reset_index(drop=True))
+
+
+def score_models(
+    conditions: Sequence[Condition], models: Sequence[Scored], *, seed: int, n_reference: int
+) -> dict[str, FamilyScores]:
+    """Score a family in each model; a model called ``none`` is left out."""
+    found = {}
+    for name, circuit, n_prompts in models:
+        if name != "none":
+            study = Study(name, seed=seed, n_reference=n_reference)
+            found[name] = score_family(
+                study, base_circuit(study, circuit), conditions, n_prompts=n_prompts
+            )
+    return found
+
+
+def summarise_models(found: Mapping[str, FamilyScores]) -> dict[str, pd.DataFrame]:
+    """The summary of each model: one row for base and one for each condition.
+
+    Kept in the results store by the content of the scores, since the bootstrap
+    of a whole family takes longer than everything else in a chapter.
+    """
+    return {name: _summarise(one) for name, one in found.items()}
+
+
+def _summarise(one: FamilyScores) -> pd.DataFrame:
+    frame = pd.concat([one.base, one.scores], ignore_index=True)
+    decides = {"scores": _digest(frame), "base": _digest(one.base)}
+    request = Request("family-summary", _SUMMARY_VERSION, decides)
+    return one.study.store.table(request, lambda: summarise_family(frame, one.base))
+
+
+def summarise_roles_of(one: FamilyScores) -> pd.DataFrame:
+    """Where the heads of each role look, by condition; kept like a summary."""
+    decides = {"scores": _digest(one.scores), "base": _digest(one.base)}
+    request = Request("role-summary", _SUMMARY_VERSION, decides)
+    return one.study.store.table(request, lambda: summarise_roles(one.scores, one.base))
+
+
+def _digest(frame: pd.DataFrame) -> str:
+    rows = pd.util.hash_pandas_object(frame)
+    return hashlib.sha256(repr(list(frame)).encode() + rows.to_numpy().tobytes()).hexdigest()
 
 
 def head_shift(study: Study, circuit: Circuit, condition: str, *, n_prompts: int) -> pd.DataFrame:

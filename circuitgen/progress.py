@@ -10,13 +10,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from tqdm import tqdm
 
-__all__ = ["PROGRESS_VARIABLE", "read_progress", "track"]
+__all__ = ["PROGRESS_VARIABLE", "read_progress", "read_seconds_left", "track"]
 
 PROGRESS_VARIABLE = "CIRCUITGEN_PROGRESS"
 
@@ -25,40 +25,77 @@ _SECONDS_BETWEEN_REPORTS = 0.2
 Item = TypeVar("Item")
 
 
-def track(items: Iterable[Item], label: str, total: int | None = None) -> Iterator[Item]:
-    """Yield the items, and show how far the caller has come.
+def track(
+    items: Iterable[Item],
+    label: str,
+    total: int | None = None,
+    size: Callable[[Item], int] | None = None,
+) -> Iterator[Item]:
+    """Yield the items, and show how far the caller has come and how long it will take.
 
     Args:
         items: What the caller works through.
         label: What the work is, in a few words.
-        total: Number of items, where ``len`` does not tell.
+        total: Number of items, where ``len`` does not tell; with `size`, the
+            sum of their sizes.
+        size: How much work an item is, where they differ; shown in per cent.
     """
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
     named = os.environ.get(PROGRESS_VARIABLE)
     if named:
-        yield from _report(items, label, total, Path(named))
-    else:
-        shown = sys.stderr is not None and sys.stderr.isatty()
-        yield from tqdm(items, desc=label, total=total, disable=not shown, leave=False)
+        yield from _report(items, label, total, size, Path(named))
+        return
+    shown = sys.stderr is not None and sys.stderr.isatty()
+    layout = None if size is None else "{l_bar}{bar}| [{elapsed}<{remaining}]"
+    with tqdm(desc=label, total=total, disable=not shown, leave=False, bar_format=layout) as bar:
+        for item in items:
+            yield item
+            bar.update(1 if size is None else size(item))
 
 
 def read_progress(path: Path) -> tuple[str, int, int | None] | None:
     """Return the label, the number done and the total that were reported last, if any."""
+    report = _read(path)
+    return None if report is None else report[:3]
+
+
+def read_seconds_left(path: Path) -> float | None:
+    """Return how long the reported work will go on at its pace so far, if that is known."""
+    report = _read(path)
+    if report is None:
+        return None
+    _, done, total, seconds = report
+    return None if not done or total is None else seconds * (total - done) / done
+
+
+def _read(path: Path) -> tuple[str, int, int | None, float] | None:
     try:
-        label, done, total = json.loads(path.read_text(encoding="utf-8"))
+        label, done, total, seconds = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):  # none, half gone, or nothing under way
         return None
-    return str(label), int(done), None if total is None else int(total)
+    return str(label), int(done), None if total is None else int(total), float(seconds)
 
 
-def _report(items: Iterable[Item], label: str, total: int | None, path: Path) -> Iterator[Item]:
-    last = 0.0
-    for done, item in enumerate(items):
-        if time.monotonic() - last >= _SECONDS_BETWEEN_REPORTS:
-            last = time.monotonic()
-            _write(path, [label, done, total])
+def _report(
+    items: Iterable[Item],
+    label: str,
+    total: int | None,
+    size: Callable[[Item], int] | None,
+    path: Path,
+) -> Iterator[Item]:
+    started = time.monotonic()
+    last, done = 0.0, 0
+    for item in items:
+        now = time.monotonic()
+        if now - last >= _SECONDS_BETWEEN_REPORTS:
+            last = now
+            counts = (done, total)
+            if size is not None and total:
+                counts = (100 * done // total, 100)
+            _write(path, [label, *counts, now - started])
         yield item
+        done += 1 if size is None else size(item)
     _write(path, None)
 
 

@@ -27,6 +27,7 @@ from circuitgen.errors import InputError
 __all__ = [
     "mean_interval",
     "paired_difference_interval",
+    "paired_ratio_difference_interval",
     "ratio_interval",
     "share_interval",
 ]
@@ -67,12 +68,33 @@ def ratio_interval(
     complete = frame[np.isfinite(frame[[numerator, denominator]].astype(float)).all(axis=1)]
     below = mean_interval(complete, denominator, **options)
     if below.low <= 0 <= below.high:
-        return found._replace(
-            low=-np.inf,
-            high=np.inf,
-            se=np.inf,
-            method=f"unbounded: the denominator's interval includes 0 ({below})",
-        )
+        return _without_bounds(found, below)
+    return found
+
+
+def paired_ratio_difference_interval(
+    frame: pd.DataFrame, minuend: tuple[str, str], subtrahend: tuple[str, str], **options: Any
+) -> Interval:
+    """Interval of one ratio of means less another, both on the same rows.
+
+    Each is a numerator and a denominator. A row with one value missing is
+    dropped whole; without bounds where a denominator's own interval includes 0.
+    """
+    columns = [*minuend, *subtrahend]
+
+    def subtract(mean: Any) -> Any:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            first, second = (mean[top] / mean[bottom] for top, bottom in (minuend, subtrahend))
+            return first - second
+
+    found = bootstrap_interval(frame, subtract, columns, **options)
+    if found.n == 0:
+        return found
+    complete = frame[np.isfinite(frame[columns].astype(float)).all(axis=1)]
+    for denominator in (minuend[1], subtrahend[1]):
+        below = mean_interval(complete, denominator, **options)
+        if below.low <= 0 <= below.high:
+            return _without_bounds(found, below)
     return found
 
 
@@ -104,6 +126,15 @@ def share_interval(
         low=low,
         high=high,
         method=f"Clopper-Pearson with {share.n_effective:.0f} effective prompts ({share.reason})",
+    )
+
+
+def _without_bounds(found: Interval, denominator: Interval) -> Interval:
+    return found._replace(
+        low=-np.inf,
+        high=np.inf,
+        se=np.inf,
+        method=f"unbounded: the denominator's interval includes 0 ({denominator})",
     )
 
 

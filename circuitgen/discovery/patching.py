@@ -5,6 +5,7 @@ recomputed only from that layer and position on.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,12 +26,18 @@ def patch_heads(
     *,
     heads: Sequence[Head] | None = None,
     positions: Sequence[str] = BASE_POSITIONS,
-    batch_size: int = 64,
+    batch_size: int | None = None,
+    memory_limit: int | str | None = None,
+    checkpoint: Path | None = None,
 ) -> Float[np.ndarray, "prompt head position"]:
     """Ablate each head at each position, one at a time.
 
     Args:
         heads: Which ones, in order; by default all, by layer and then head.
+        positions: Names of semantic positions, one at a time.
+        batch_size: Most prompts at once, below what memory would allow.
+        memory_limit: Bytes or a size such as "2GB"; see `circuitgen.scoring.memory`.
+        checkpoint: File from which a sweep that was killed goes on.
 
     Returns:
         LD of the intact model minus LD with the head ablated there, in
@@ -53,6 +60,8 @@ def patch_heads(
         replacements,
         batch_size=batch_size,
         label="exact patching",
+        memory_limit=memory_limit,
+        checkpoint=checkpoint,
     )
     effects = logit_diff[0] - logit_diff[1:]
     return effects.reshape(len(heads), len(positions), -1).transpose(2, 0, 1)

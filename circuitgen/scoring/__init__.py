@@ -12,18 +12,22 @@ from circuitgen.scoring.controls import (
 from circuitgen.scoring.direct import score_repair
 from circuitgen.scoring.evaluate import evaluate, logit_difference
 from circuitgen.scoring.intervene import Intervention, ablate, keep
+from circuitgen.scoring.path import LOGITS, Receiver, patch_paths
 from circuitgen.scoring.score import RUNS, score_circuit
 
 __all__ = [
     "ABLATIONS",
+    "LOGITS",
     "REFERENCE_SIZES",
     "RUNS",
     "Intervention",
+    "Receiver",
     "Replacements",
     "ablate",
     "evaluate",
     "keep",
     "logit_difference",
+    "patch_paths",
     "prepare_ablation",
     "score_circuit",
     "score_interventions",

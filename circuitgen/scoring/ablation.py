@@ -17,8 +17,9 @@ is measured in chapter 1.
 """
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 import torch
 from jaxtyping import Float, Int
@@ -35,6 +36,7 @@ from circuitgen.prompts import (
     sibling_prompts,
 )
 from circuitgen.scoring.forward import run
+from circuitgen.scoring.memory import batches, plan_batches
 
 __all__ = [
     "ABLATIONS",
@@ -42,6 +44,7 @@ __all__ = [
     "Replacements",
     "batches",
     "check_ablation",
+    "common_beginning",
     "mean_outputs",
     "prepare_ablation",
     "token_batch",
@@ -70,12 +73,26 @@ class Replacements:
         n_reference: Prompts behind each replacement value.
         means: Per layout, where prompts of one layout share their values.
         partners: By the text of a prompt, where each has values of its own.
+        beginnings: Per layout, the tokens with which all its reference prompts begin.
     """
 
     kind: str
     n_reference: int
     means: dict[tuple, Outputs]
     partners: Mapping[str, Prompt] = field(default_factory=dict)
+    beginnings: Mapping[tuple, tuple[int, ...]] = field(default_factory=dict)
+
+    def unchanged(self, prompt: Prompt) -> int:
+        """Leading positions at which a head's replacement is what it puts out itself.
+
+        Where the prompts behind a replacement begin with the prompt's own
+        tokens, nothing can differ: no head looks ahead.
+        """
+        if prompt.text in self.partners:
+            tokens = self.partners[prompt.text].tokens
+        else:
+            tokens = self.beginnings.get(prompt.layout, ())
+        return len(common_beginning([prompt.tokens, tokens]))
 
     def gather(
         self, anatomy: Anatomy, prompts: Sequence[Prompt], indices: Sequence[int]
@@ -101,6 +118,15 @@ class Replacements:
             values = run(anatomy, anatomy.embed(tokens), keep=("z",)).z
             return values, torch.arange(len(indices), device=tokens.device)
         layouts = list(dict.fromkeys(prompts[i].layout for i in indices))
+        n_pos = len(prompts[indices[0]].tokens)
+        expected = anatomy.n_layers, n_pos, anatomy.n_heads, anatomy.d_head
+        for layout in layouts:
+            if self.means[layout].shape != expected:
+                raise InputError(
+                    f"The {self.kind} replacements are of shape {tuple(self.means[layout].shape)}, "
+                    f"but this model has head outputs of shape {expected} (layer, position, head, "
+                    "d_head) on these prompts; call prepare_ablation with this model."
+                )
         stacked = torch.stack([self.means[layout] for layout in layouts])
         order = [layouts.index(prompts[i].layout) for i in indices]
         return stacked.unbind(1), torch.tensor(order, device=stacked.device)
@@ -112,19 +138,24 @@ def prepare_ablation(
     kind: str = "mean",
     *,
     n_reference: int = 64,
-    batch_size: int = 64,
+    batch_size: int | None = None,
+    memory_limit: int | str | None = None,
 ) -> Replacements:
     """Compute or choose the replacement values for a set of prompts.
 
     Args:
         n_reference: Reference prompts for each layout; for `resample` the
             number that one is chosen from.
+        batch_size: Most prompts at once, below what memory would allow.
+        memory_limit: Bytes or a size such as "2GB"; see `circuitgen.scoring.memory`.
 
     Raises:
         InputError: If the kind is unknown, the reference prompts are too few
-            to average over, or cannot be made to align.
+            to average over or cannot be made to align, or the memory limit is
+            below one prompt.
     """
     check_ablation(kind, n_reference)
+    list(plan_batches(anatomy, prompts.prompts, memory_limit, batch_size))  # refuses before work
     if kind == "zero":
         return Replacements(kind, 0, {})
     if kind.startswith("counterfactual"):
@@ -140,11 +171,18 @@ def prepare_ablation(
         )
         return Replacements(kind, 1, {}, _by_text(prompts, partners))
     write = reference_prompts if kind == "mean" else sibling_prompts
-    means = {
-        layout: mean_outputs(anatomy, write(prompts, layout, n_reference), batch_size)
-        for layout in track(layouts, "reference prompts")
-    }
-    return Replacements(kind, n_reference, means)
+    means, beginnings = {}, {}
+    for layout in track(layouts, "reference prompts"):
+        reference = write(prompts, layout, n_reference)
+        means[layout] = mean_outputs(anatomy, reference, batch_size, memory_limit)
+        beginnings[layout] = common_beginning([prompt.tokens for prompt in reference])
+    return Replacements(kind, n_reference, means, beginnings=beginnings)
+
+
+def common_beginning(tokens: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """The tokens with which all of these begin."""
+    columns = takewhile(lambda column: len(set(column)) == 1, zip(*tokens, strict=False))
+    return tuple(column[0] for column in columns)
 
 
 def _by_text(prompts: PromptSet, partners: Sequence[Prompt]) -> dict[str, Prompt]:
@@ -169,30 +207,35 @@ def check_ablation(kind: str, n_reference: int) -> None:
 
 
 @torch.no_grad()
-def mean_outputs(anatomy: Anatomy, prompts: Sequence[Prompt], batch_size: int = 64) -> Outputs:
+def mean_outputs(
+    anatomy: Anatomy,
+    prompts: Sequence[Prompt],
+    batch_size: int | None = None,
+    memory_limit: int | str | None = None,
+) -> Outputs:
     """Mean output of every head at every position over aligned prompts."""
     total: Tensor | None = None
-    for start in range(0, len(prompts), batch_size):
-        tokens = token_batch(prompts[start : start + batch_size], anatomy)
+    for indices, _ in plan_batches(anatomy, prompts, memory_limit, batch_size):
+        tokens = token_batch([prompts[i] for i in indices], anatomy)
         z = run(anatomy, anatomy.embed(tokens), keep=("z",)).z
-        part = torch.stack([layer.sum(0) for layer in z])
+        part = torch.stack([layer.sum(0, dtype=torch.float32) for layer in z])
         total = part if total is None else total + part
     if total is None:
         raise InputError("There are no reference prompts to average over.")
     return total / len(prompts)
 
 
-def batches(prompts: Sequence[Prompt], batch_size: int) -> Iterator[list[int]]:
-    """Indices of prompts with the same number of tokens, at most `batch_size` at a time."""
-    lengths: dict[int, list[int]] = {}
-    for index, prompt in enumerate(prompts):
-        lengths.setdefault(len(prompt.tokens), []).append(index)
-    for _, indices in sorted(lengths.items()):
-        for start in range(0, len(indices), batch_size):
-            yield indices[start : start + batch_size]
-
-
 def token_batch(prompts: Sequence[Prompt], anatomy: Anatomy) -> Int[Tensor, "batch pos"]:
-    """Token ids of prompts of equal length, where the model is."""
+    """Token ids of prompts of equal length, where the model is.
+
+    Raises:
+        InputError: If their lengths differ.
+    """
+    lengths = sorted({len(prompt.tokens) for prompt in prompts})
+    if len(lengths) > 1:
+        raise InputError(
+            f"Prompts of {', '.join(map(str, lengths))} tokens cannot share a batch, which is "
+            "never padded; group them with circuitgen.scoring.ablation.batches."
+        )
     device = anatomy.token_embedding.device
     return torch.tensor([prompt.tokens for prompt in prompts], device=device)

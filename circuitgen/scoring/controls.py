@@ -16,7 +16,13 @@ from circuitgen.models import LoadedModel
 from circuitgen.models.anatomy import Anatomy, read_anatomy
 from circuitgen.progress import track
 from circuitgen.prompts import PromptSet, reference_prompts
-from circuitgen.scoring.ablation import MIN_REFERENCE, Replacements, mean_outputs, prepare_ablation
+from circuitgen.scoring.ablation import (
+    MIN_REFERENCE,
+    Replacements,
+    common_beginning,
+    mean_outputs,
+    prepare_ablation,
+)
 from circuitgen.scoring.evaluate import evaluate
 from circuitgen.scoring.identify import SHORT, identify
 from circuitgen.scoring.intervene import Intervention, ablate, check_circuits, keep
@@ -195,6 +201,10 @@ def score_reference_sizes(
     written = {
         layout: reference_prompts(prompts, layout, max(sizes) * n_repeats) for layout in layouts
     }
+    beginnings = {
+        layout: common_beginning([prompt.tokens for prompt in reference])
+        for layout, reference in written.items()
+    }
     for repeat in track(range(n_repeats), "reference sizes"):
         sums: dict[tuple, torch.Tensor] = {}
         start = repeat * max(sizes)
@@ -206,7 +216,7 @@ def score_reference_sizes(
             part = score_interventions(
                 anatomy,
                 prompts,
-                Replacements("mean", size, means),
+                Replacements("mean", size, means, beginnings=beginnings),
                 {size: keep(circuit, positions)},
                 "n_reference",
                 "reference sizes",

@@ -18,11 +18,12 @@ from circuitgen.models import LoadedModel
 from circuitgen.models.anatomy import Anatomy, read_anatomy
 from circuitgen.progress import track
 from circuitgen.prompts import PromptSet
-from circuitgen.scoring.ablation import batches, prepare_ablation, token_batch
+from circuitgen.scoring.ablation import prepare_ablation, token_batch
 from circuitgen.scoring.evaluate import answer_tokens
 from circuitgen.scoring.forward import Ablation, Trace, run
 from circuitgen.scoring.identify import SHORT, identify
 from circuitgen.scoring.intervene import ablate, check_circuits
+from circuitgen.scoring.memory import plan_batches
 
 __all__ = ["direct_effects", "score_repair"]
 
@@ -62,12 +63,15 @@ def score_repair(
     *,
     n_reference: int = 64,
     positions: str = "semantic",
-    batch_size: int = 64,
+    batch_size: int | None = None,
+    memory_limit: int | str | None = None,
 ) -> pd.DataFrame:
     """Measure every head's direct effect with and without some heads.
 
     Args:
         ablated: The heads that are mean-ablated in the otherwise intact model.
+        batch_size: Most prompts at once, below what memory would allow.
+        memory_limit: Bytes or a size such as "2GB"; see `circuitgen.scoring.memory`.
 
     Returns:
         One row per prompt and head of the model: who the prompt is, ``head``,
@@ -80,7 +84,8 @@ def score_repair(
     items = prompts.prompts
     shape = len(items), anatomy.n_layers, anatomy.n_heads
     intact, without = np.zeros(shape), np.zeros(shape)
-    for indices in track(list(batches(items, batch_size)), "direct effects"):
+    planned = list(plan_batches(anatomy, items, memory_limit, batch_size))
+    for indices, _ in track(planned, "direct effects"):
         chosen = [items[i] for i in indices]
         x = anatomy.embed(token_batch(chosen, anatomy))
         answers = answer_tokens(chosen, x.device)

@@ -1,10 +1,13 @@
 """The logit difference of every prompt under each of many interventions.
 
 This is what controls, minimality, joint knock-outs and exact patching are made
-of. Interventions that start at the same layer and position share a batch.
+of. Interventions that differ from the same run share a batch: see
+`circuitgen.scoring.rerun`.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,10 +17,12 @@ from torch import Tensor
 from circuitgen.models.anatomy import Anatomy
 from circuitgen.progress import track
 from circuitgen.prompts import Prompt, PromptSet
-from circuitgen.scoring.ablation import Replacements, batches
-from circuitgen.scoring.intervene import Batch, Intervention, check_circuits, first_change
+from circuitgen.scoring.ablation import Replacements
+from circuitgen.scoring.checkpoint import Checkpoint, question_key
+from circuitgen.scoring.intervene import Batch, Fold, Intervention, check_circuits
+from circuitgen.scoring.memory import Sizes, halve_until_it_fits, plan_batches
 
-__all__ = ["answer_tokens", "evaluate", "logit_difference"]
+__all__ = ["answer_tokens", "evaluate", "halve_list", "logit_difference"]
 
 
 @torch.no_grad()
@@ -27,51 +32,82 @@ def evaluate(
     interventions: Sequence[Intervention],
     replacements: Replacements,
     *,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     label: str = "interventions",
+    memory_limit: int | str | None = None,
+    checkpoint: Path | None = None,
 ) -> Float[np.ndarray, "intervention prompt"]:
     """Logit difference of every prompt under every intervention.
 
-    Each starts at the first layer and, for ablations, at the first position
-    that it changes; interventions that start alike share batches.
+    Each is computed only from the first layer and at the positions that it
+    changes; interventions that start alike share batches.
 
     Args:
         replacements: From `prepare_ablation` for the same prompts.
+        batch_size: Most prompts at once, below what memory would allow.
         label: What the progress bar says.
+        memory_limit: Bytes or a size such as "2GB"; see `circuitgen.scoring.memory`.
+        checkpoint: File for what is found so far. A sweep that was killed goes
+            on from it; it is removed in the end.
 
     Raises:
         InputError: If a circuit has a head that the model lacks or a position
-            that the prompts lack, or the replacements are of other prompts.
+            that the prompts lack, the replacements are of other prompts, or
+            the memory limit is below one prompt.
     """
-    check_circuits((i.circuit for i in interventions), anatomy, prompts.prompts)
-    result = np.full((len(interventions), len(prompts)), np.nan)
-    groups = list(batches(prompts.prompts, batch_size))
-    found = _evaluate_groups(
-        anatomy, prompts.prompts, groups, interventions, replacements, batch_size
-    )
-    for number, indices, logit_diff in track(found, label, len(groups) * len(interventions)):
-        result[number, indices] = logit_diff
-    return result
+    items = prompts.prompts
+    check_circuits((i.circuit for i in interventions), anatomy, items)
+    planned = list(plan_batches(anatomy, items, memory_limit, batch_size))
+    key = "" if checkpoint is None else question_key(anatomy, items, replacements, interventions)
+    done = Checkpoint(checkpoint, key, (len(interventions), len(items)))
+    amounts = np.array(
+        [[one.work(prompt, anatomy.n_layers) for prompt in items] for one in interventions]
+    ).reshape(done.table.shape)
+    missing = np.isnan(done.table)
+    found = _evaluate_batches(anatomy, items, planned, interventions, replacements, missing)
+    for block, logit_diff in track(
+        found, label, int(amounts[missing].sum()), lambda item: int(amounts[np.ix_(*item[0])].sum())
+    ):
+        done.table[np.ix_(*block)] = logit_diff
+        done.save()
+    return done.finish()
 
 
-def _evaluate_groups(
+Block = tuple[np.ndarray, np.ndarray]
+"""Interventions and prompts, to index a table with."""
+
+
+def _evaluate_batches(
     anatomy: Anatomy,
     items: Sequence[Prompt],
-    groups: Sequence[list[int]],
+    planned: Sequence[tuple[list[int], Sizes]],
     interventions: Sequence[Intervention],
     replacements: Replacements,
-    batch_size: int,
-) -> Iterator[tuple[int, list[int], np.ndarray]]:
-    """Yield intervention, prompts and their logit differences, as they are done."""
-    for indices in groups:
-        batch = Batch.prepare(anatomy, items, indices, replacements)
-        answers = answer_tokens(batch.prompts, batch.group.device)
-        masks = [batch.mask(intervention) for intervention in interventions]
-        for fold in _folds(masks, max(1, batch_size // len(indices))):
-            ends = batch.run_folded([masks[number] for number in fold])
-            for number, end in zip(fold, ends, strict=True):
-                logit_diff = anatomy.unembed_difference(end, *answers)
-                yield number, indices, logit_diff.float().cpu().numpy()
+    missing: np.ndarray,
+) -> Iterator[tuple[Block, np.ndarray]]:
+    """Yield interventions, prompts and their logit differences, as they are done."""
+
+    def prepare(indices: list[int]) -> Batch:
+        return Batch.prepare(anatomy, items, indices, replacements)
+
+    for together, sizes in planned:
+        unfinished = np.asarray(missing[:, together].any(1))
+        wanted = [(n, one) for n, one in enumerate(interventions) if unfinished[n]]
+        if not wanted:
+            continue
+        for indices, batch in halve_until_it_fits(prepare, together, halve_list):
+            for fold in batch.folds(wanted, sizes.n_tokens):
+                work = partial(_fold_logit_diff, batch)
+                for part, logit_diff in halve_until_it_fits(work, fold, Fold.halves):
+                    prompts = np.array(indices)[list(part.rows)]
+                    yield (np.array(part.numbers), prompts), logit_diff
+
+
+def _fold_logit_diff(batch: Batch, fold: Fold) -> Float[np.ndarray, "intervention prompt"]:
+    ends = batch.ends(fold)
+    io, s = answer_tokens([batch.prompts[row] for row in fold.rows], ends.device)
+    logit_diff = batch.anatomy.unembed_difference(ends, io[:, None], s[:, None])
+    return logit_diff.T.float().cpu().numpy()
 
 
 def logit_difference(
@@ -101,13 +137,7 @@ def answer_tokens(
     return io, torch.tensor([prompt.s_token for prompt in prompts], device=device)
 
 
-def _folds(masks: Sequence[Tensor], size: int) -> list[list[int]]:
-    """Group interventions that start at the same place, `size` at a time."""
-    alike: dict[tuple[int, int, bool], list[int]] = {}
-    for number, mask in enumerate(masks):
-        alike.setdefault(first_change(mask), []).append(number)
-    return [
-        numbers[start : start + size]
-        for _, numbers in sorted(alike.items())
-        for start in range(0, len(numbers), size)
-    ]
+def halve_list(items: list[int]) -> tuple[list[int], list[int]] | None:
+    """Two halves of a list, or None of a single item."""
+    cut = len(items) // 2
+    return (items[:cut], items[cut:]) if cut else None

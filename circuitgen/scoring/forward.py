@@ -1,12 +1,11 @@
-"""The forward pass, with head outputs replaced, recomputing only what changes.
+"""The forward pass, with head outputs replaced.
 
-Everything in this package that ablates or patches goes through here. A head's
+Everything in this package that ablates or patches goes through here or, where
+most of a run is known already, through `circuitgen.scoring.rerun`. A head's
 output is its z: the weighted mean of values, before the output matrix. An
 `Ablation` says which z are replaced and by what. What need not be computed is
 not: heads that are replaced everywhere get no queries, a layer without a live
-head no keys and values, the last layer's MLP and the unembedding only END. A
-run that changes nothing before some layer and position starts there, from the
-trace of an earlier run, with that run's keys and values for what came before.
+head no keys and values, the last layer's MLP and the unembedding only END.
 
 Prompts of one call have the same number of tokens, so END is the last position
 and nothing is padded. Shapes: ``batch`` prompts, ``pos`` tokens, ``layer``,
@@ -22,7 +21,17 @@ from torch import Tensor
 
 from circuitgen.models.anatomy import Anatomy, Attention, Layer, Linear
 
-__all__ = ["Ablation", "Trace", "resume", "run"]
+__all__ = [
+    "Ablation",
+    "Trace",
+    "add_mlp",
+    "attention_written",
+    "finish_layer",
+    "project_keys_values",
+    "project_queries",
+    "run",
+    "visible",
+]
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,14 @@ class Trace:
     z: tuple[Float[Tensor, "batch pos head d_head"], ...] = ()
     pattern: tuple[Float[Tensor, "batch head pos pos"], ...] = ()
 
+    def select(self, rows: Int[Tensor, " some"]) -> "Trace":
+        """The same run of some of its prompts, what `rerun` reads of it."""
+        if torch.equal(rows, torch.arange(len(self.end), device=rows.device)):
+            return self
+        names = ("resid", "key", "value", "z")
+        parts = {name: tuple(t[rows] for t in getattr(self, name)) for name in names}
+        return Trace(end=self.end[rows], **parts)
+
 
 def run(
     anatomy: Anatomy,
@@ -74,59 +91,6 @@ def run(
         ablation: Head outputs to replace; None for the whole model.
         keep: Fields of the trace to store besides `end`.
     """
-    return _run_layers(anatomy, x, ablation, keep, first_layer=0, before=None)
-
-
-def resume(
-    anatomy: Anatomy,
-    trace: Trace,
-    ablation: Ablation,
-    rows: Int[Tensor, " batch"],
-    *,
-    first_layer: int,
-    first_pos: int = 0,
-) -> Float[Tensor, "batch d_model"]:
-    """Rerun from a layer and a position on, where nothing changes before them.
-
-    Args:
-        trace: A run of the same prompts that kept resid, key and value.
-        ablation: Its positions count from `first_pos`.
-        rows: The traced prompt that each row of the batch continues, so that
-            many interventions on few prompts fold into one batch.
-
-    Returns:
-        Residual stream at END after the last layer.
-    """
-    x = trace.resid[first_layer][rows, first_pos:]
-    before = _Prefix(trace, rows, first_pos)
-    return _run_layers(anatomy, x, ablation, (), first_layer=first_layer, before=before).end
-
-
-@dataclass(frozen=True)
-class _Prefix:
-    """Keys and values of positions before the first that is recomputed."""
-
-    trace: Trace
-    rows: Int[Tensor, " batch"]
-    n_pos: int
-
-    def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        if not self.n_pos:
-            return key, value
-        old_key = self.trace.key[layer][self.rows, :, : self.n_pos]
-        old_value = self.trace.value[layer][self.rows, :, : self.n_pos]
-        return torch.cat((old_key, key), 2), torch.cat((old_value, value), 2)
-
-
-def _run_layers(
-    anatomy: Anatomy,
-    x: Tensor,
-    ablation: Ablation | None,
-    keep: Sequence[str],
-    *,
-    first_layer: int,
-    before: _Prefix | None,
-) -> Trace:
     kept: dict[str, list[Tensor]] = {name: [] for name in keep}
 
     def store(**tensors: Tensor) -> None:
@@ -136,24 +100,36 @@ def _run_layers(
 
     # What is asked for is computed for every head, replaced or not.
     prune = not {"key", "value", "pattern"} & set(keep)
-    for index in range(first_layer, anatomy.n_layers):
-        layer = anatomy.layers[index]
+    for index, layer in enumerate(anatomy.layers):
         store(resid=x)
         normed = x if layer.attention_norm is None else layer.attention_norm(x)
-        z = _attend(layer.attention, normed, index, ablation, before, store, prune=prune)
+        z = _attend(layer.attention, normed, index, ablation, store, prune=prune)
         store(z=z)
         if index == anatomy.n_layers - 1:
             x, z = x[:, -1:], z[:, -1:]
-        x = _finish_layer(layer, x, z)
+        x = finish_layer(layer, x, z)
     return Trace(end=x[:, -1], **{name: tuple(tensors) for name, tensors in kept.items()})
 
 
-def _finish_layer(layer: Layer, x: Tensor, z: Tensor) -> Tensor:
+def attention_written(
+    layer: Layer, z: Float[Tensor, "*batch head d_head"]
+) -> Float[Tensor, "*batch d_model"]:
+    """What the heads' outputs add to the residual stream."""
+    written = layer.attention.output(z.flatten(-2))
+    return written if layer.attention_post_norm is None else layer.attention_post_norm(written)
+
+
+def finish_layer(
+    layer: Layer,
+    x: Float[Tensor, "*#batch d_model"],
+    z: Float[Tensor, "*#batch head d_head"],
+) -> Float[Tensor, "*batch d_model"]:
     """Write the heads' outputs and then the MLP's into the residual stream."""
-    written = layer.attention.output(z.flatten(2))
-    if layer.attention_post_norm is not None:
-        written = layer.attention_post_norm(written)
-    x = x + written
+    return add_mlp(layer, x + attention_written(layer, z))
+
+
+def add_mlp(layer: Layer, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+    """Write the MLP's output into the residual stream."""
     if layer.mlp is None:
         return x
     written = layer.mlp(x if layer.mlp_norm is None else layer.mlp_norm(x))
@@ -162,30 +138,75 @@ def _finish_layer(layer: Layer, x: Tensor, z: Tensor) -> Tensor:
     return x + written
 
 
+def project_queries(
+    attention: Attention,
+    x: Float[Tensor, "*batch pos d_model"],
+    places: Int[Tensor, " pos"],
+    n_pos: int,
+    heads: Int[Tensor, " live"] | None = None,
+) -> Float[Tensor, "*batch pos live d_head"]:
+    """Queries, rotated, of the given heads (all of them if None).
+
+    Args:
+        x: Normalised input of the layer.
+        places: Which positions of the prompt these are.
+        n_pos: Length of the prompt: some ways to rotate depend on it.
+    """
+    d_head, linear = attention.d_head, attention.query
+    if heads is not None:
+        columns = (heads[:, None] * d_head + torch.arange(d_head, device=x.device)).flatten()
+        bias = None if linear.bias is None else linear.bias[columns]
+        linear = Linear(linear.weight[columns], bias)
+    query = linear(x).unflatten(-1, (-1, d_head))
+    if attention.query_norm is not None:
+        query = attention.query_norm(query).to(query.dtype)
+    return _rotate(attention, query, places, n_pos)
+
+
+def project_keys_values(
+    attention: Attention,
+    x: Float[Tensor, "*batch pos d_model"],
+    places: Int[Tensor, " pos"],
+    n_pos: int,
+) -> tuple[Float[Tensor, "*batch pos kv_head d_head"], Float[Tensor, "*batch pos kv_head d_head"]]:
+    """Keys, rotated, and values."""
+    d_head = attention.d_head
+    key = attention.key(x).unflatten(-1, (-1, d_head))
+    value = attention.value(x).unflatten(-1, (-1, d_head))
+    if attention.key_norm is not None:
+        key = attention.key_norm(key).to(key.dtype)
+    return _rotate(attention, key, places, n_pos), value
+
+
+def visible(
+    query: Int[Tensor, " query"], key: Int[Tensor, " key"], window: int | None
+) -> Bool[Tensor, "query key"]:
+    """Which key positions each query position sees."""
+    seen = key[None] <= query[:, None]
+    return seen if window is None else seen & (key[None] > query[:, None] - window)
+
+
 def _attend(
     attention: Attention,
     x: Tensor,
     index: int,
     ablation: Ablation | None,
-    before: _Prefix | None,
     store: Callable[..., None],
     *,
     prune: bool,
 ) -> Tensor:
     """Head outputs of one layer, replaced where the ablation says so."""
     if ablation is None:
-        return _head_outputs(attention, x, index, None, before, store)
+        return _head_outputs(attention, x, None, store)
     mask = ablation.mask[:, index]
-    replaced = ablation.values[index][ablation.group]
+    replaced = ablation.values[index][ablation.group].to(attention.output.weight.dtype)
     live = (~mask).any(0).any(0)
     if prune and not live.any():
         return replaced
     if not prune or live.all():
-        return torch.where(
-            mask[..., None], replaced, _head_outputs(attention, x, index, None, before, store)
-        )
+        return torch.where(mask[..., None], replaced, _head_outputs(attention, x, None, store))
     heads = live.nonzero()[:, 0]
-    z = _head_outputs(attention, x, index, heads, before, store)
+    z = _head_outputs(attention, x, heads, store)
     z = torch.where(mask[:, :, heads, None], replaced[:, :, heads], z)
     return replaced.index_copy(2, heads, z)
 
@@ -193,60 +214,30 @@ def _attend(
 def _head_outputs(
     attention: Attention,
     x: Tensor,
-    index: int,
     heads: Int[Tensor, " live"] | None,
-    before: _Prefix | None,
     store: Callable[..., None],
 ) -> Tensor:
     """Attention outputs z of the given heads (all of them if None)."""
-    batch, n_new, _ = x.shape
-    d_head = attention.d_head
-    query = _project(attention.query, x, heads, d_head)
-    key = attention.key(x).view(batch, n_new, -1, d_head).transpose(1, 2)
-    value = attention.value(x).view(batch, n_new, -1, d_head).transpose(1, 2)
-    if attention.query_norm is not None:
-        query = attention.query_norm(query)
-    if attention.key_norm is not None:
-        key = attention.key_norm(key)
-    n_old = 0 if before is None else before.n_pos
-    if attention.rotary is not None:
-        cos, sin = (table[n_old:] for table in attention.rotary(n_old + n_new))
-        query, key = _rotate(query, cos, sin), _rotate(key, cos, sin)
-    if before is not None:
-        key, value = before.extend(index, key, value)
+    n_pos = x.shape[1]
+    places = torch.arange(n_pos, device=x.device)
+    query = project_queries(attention, x, places, n_pos, heads).transpose(1, 2)
+    key, value = (t.transpose(1, 2) for t in project_keys_values(attention, x, places, n_pos))
     store(key=key, value=value)
-
     all_heads = torch.arange(attention.n_heads, device=x.device) if heads is None else heads
     shared = attention.n_heads // attention.n_key_value_heads
     if shared > 1 or heads is not None:
         key, value = key[:, all_heads // shared], value[:, all_heads // shared]
     scores = (query @ key.transpose(2, 3)) * attention.scaling
-    hidden = ~_visible(n_old, n_new, attention.window, x.device)
+    hidden = ~visible(places, places, attention.window)
     pattern = scores.masked_fill(hidden, float("-inf")).softmax(-1, dtype=torch.float32)
     pattern = pattern.to(value.dtype)
     store(pattern=pattern)
     return (pattern @ value).transpose(1, 2)
 
 
-def _project(
-    query: Linear, x: Tensor, heads: Tensor | None, d_head: int
-) -> Float[Tensor, "batch live pos d_head"]:
-    batch, n_pos, _ = x.shape
-    if heads is not None:
-        columns = (heads[:, None] * d_head + torch.arange(d_head, device=x.device)).flatten()
-        query = Linear(query.weight[columns], None if query.bias is None else query.bias[columns])
-    return query(x).view(batch, n_pos, -1, d_head).transpose(1, 2)
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def _rotate(attention: Attention, x: Tensor, places: Int[Tensor, " pos"], n_pos: int) -> Tensor:
+    if attention.rotary is None:
+        return x
+    cos, sin = (table[places][:, None].to(x.dtype) for table in attention.rotary(n_pos))
     first, second = x.chunk(2, -1)
     return x * cos + torch.cat((-second, first), -1) * sin
-
-
-def _visible(
-    n_old: int, n_new: int, window: int | None, device: torch.device
-) -> Bool[Tensor, "query key"]:
-    query = torch.arange(n_old, n_old + n_new, device=device)[:, None]
-    key = torch.arange(n_old + n_new, device=device)[None]
-    seen = key <= query
-    return seen if window is None else seen & (key > query - window)

@@ -6,6 +6,7 @@ Four runs of each prompt, read at END: `model` (nothing ablated), `circuit`
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -18,13 +19,14 @@ from circuitgen.models import LoadedModel
 from circuitgen.models.anatomy import Anatomy, read_anatomy
 from circuitgen.progress import track
 from circuitgen.prompts import Prompt, PromptSet
-from circuitgen.scoring.ablation import Replacements, batches, prepare_ablation
+from circuitgen.scoring.ablation import Replacements, prepare_ablation
 from circuitgen.scoring.activation import activation
 from circuitgen.scoring.direct import direct_effects
-from circuitgen.scoring.evaluate import answer_tokens, logit_difference
+from circuitgen.scoring.evaluate import answer_tokens, halve_list, logit_difference
 from circuitgen.scoring.forward import Trace
 from circuitgen.scoring.identify import identify
 from circuitgen.scoring.intervene import Batch, Intervention, ablate, check_circuits, keep
+from circuitgen.scoring.memory import halve_until_it_fits, plan_batches
 
 __all__ = ["RUNS", "score_circuit"]
 
@@ -40,7 +42,8 @@ def score_circuit(
     ablation: str | Replacements = "mean",
     positions: str = "semantic",
     n_reference: int = 64,
-    batch_size: int = 64,
+    batch_size: int | None = None,
+    memory_limit: int | str | None = None,
 ) -> pd.DataFrame:
     """Score a circuit on every prompt of a set.
 
@@ -50,7 +53,9 @@ def score_circuit(
         positions: ``semantic`` keeps a head only at the positions of its
             member; ``all`` keeps it everywhere.
         n_reference: Reference prompts behind each mean.
-        batch_size: Prompts per forward pass; changes speed and memory only.
+        batch_size: Most prompts at once, below what memory would allow; changes
+            speed and memory only.
+        memory_limit: Bytes or a size such as "2GB"; see `circuitgen.scoring.memory`.
 
     Returns:
         One row per prompt, in order. For each run r of `RUNS`:
@@ -65,22 +70,24 @@ def score_circuit(
 
     Raises:
         InputError: If the circuit has a head that the model lacks or a
-            position that the prompts lack, or the ablation cannot be done.
+            position that the prompts lack, the ablation cannot be done, or the
+            memory limit is below one prompt.
 
     Source: Wang et al. 2022, sections 2–4.
     """
     anatomy = read_anatomy(model.bridge)
     check_circuits([circuit], anatomy, prompts.prompts)
     interventions = keep(circuit, positions), ablate(circuit, positions)
+    planned = list(plan_batches(anatomy, prompts.prompts, memory_limit, batch_size))
     if isinstance(ablation, str):
         ablation = prepare_ablation(
-            anatomy, prompts, ablation, n_reference=n_reference, batch_size=batch_size
+            anatomy, prompts, ablation, n_reference=n_reference, memory_limit=memory_limit
         )
+    work = partial(_score_batch, anatomy, interventions, prompts.prompts, ablation)
     parts = []
-    groups = list(batches(prompts.prompts, batch_size))
-    for indices in track(groups, "prompts scored"):
-        columns = _score_batch(anatomy, interventions, prompts.prompts, indices, ablation)
-        parts.append(pd.DataFrame(columns, index=indices))
+    for together, _ in track(planned, "prompts scored"):
+        for indices, columns in halve_until_it_fits(work, together, halve_list):
+            parts.append(pd.DataFrame(columns, index=indices))
     scores = pd.concat(parts).sort_index()
     scores["logit_diff_gap"] = scores["logit_diff_circuit"] - scores["logit_diff_model"]
     value, reason = activation(
@@ -103,17 +110,19 @@ def _score_batch(
     anatomy: Anatomy,
     interventions: tuple[Intervention, Intervention],
     items: Sequence[Prompt],
-    indices: Sequence[int],
     ablation: Replacements,
+    indices: list[int],
 ) -> dict[str, np.ndarray]:
     batch = Batch.prepare(anatomy, items, indices, ablation, also=("z", "pattern"))
     io, s = answer_tokens(batch.prompts, batch.group.device)
     columns = _read_heads(anatomy, interventions[0].circuit, batch.prompts, batch.intact, io, s)
-    kept, ablated = (batch.mask(intervention) for intervention in interventions)
+    changed = batch.intact.end[:, None].repeat(1, len(interventions), 1)
+    for fold in batch.folds(list(enumerate(interventions)), batch.x.shape[0] * batch.x.shape[1]):
+        changed[np.ix_(fold.rows, fold.numbers)] = batch.ends(fold)
     ends = {
         "model": batch.intact.end,
-        "circuit": batch.run_folded([kept])[0],
-        "without": batch.run_folded([ablated])[0],
+        "circuit": changed[:, 0],
+        "without": changed[:, 1],
         "null": batch.empty.end,
     }
     log_probs = {}

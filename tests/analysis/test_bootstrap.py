@@ -210,3 +210,37 @@ def test_bad_requests_are_refused(table: pd.DataFrame) -> None:
         mean_interval(table, "logit_diff_model", level=95.0)
     with pytest.raises(InputError, match="not true or false"):
         share_interval(table, "logit_diff_model")
+
+
+def test_a_second_template_is_added_less_what_both_have_counted() -> None:
+    rng = np.random.default_rng(0)
+    frame = simulate(rng, 8, (0.0, 0.0, 0.5))
+    other = rng.permutation(np.repeat(np.arange(6), 43)[: len(frame)])
+    by_other, by_own = rng.normal(size=6)[other], rng.normal(size=8)[frame["template"]]
+    frame = frame.assign(other=other, whole=frame["whole"] + by_other + by_own)
+    clusters = ["template", ("io", "s"), "other"]
+    both = mean_interval(frame, "whole", clusters=clusters)
+    own = mean_interval(frame, "whole", clusters=clusters[:2])
+    alone = mean_interval(frame, "whole", clusters=["other"])
+    cells = frame.assign(cell=8 * frame["other"] + frame["template"])
+    counted = mean_interval(cells, "whole", clusters=["cell"])
+    expected = own.se**2 + alone.se**2 - counted.se**2
+    assert both.se**2 == pytest.approx(expected, rel=0.1)
+    assert both.method == "cluster bootstrap over templates and names and others"
+    assert (both.n_templates, both.n_names) == (own.n_templates, own.n_names)
+
+
+def test_nested_clusters_are_counted_once_by_the_coarser(table: pd.DataFrame) -> None:
+    clusters = ["template", ("io", "s"), "other"]
+    own = mean_interval(table, "logit_diff_model")
+    same = table.assign(other="its " + table["template"])
+    found = mean_interval(same, "logit_diff_model", clusters=clusters)
+    assert found[1:3] == pytest.approx(own[1:3]) and found.method == own.method
+    half = table.assign(other=table["template"].str[0] < "p")
+    coarse = mean_interval(half, "logit_diff_model", clusters=clusters)
+    assert coarse.method == "cluster bootstrap over names and others"
+    assert coarse.df < own.df and coarse.n_templates == 8
+    one = mean_interval(table.assign(other=1), "logit_diff_model", clusters=clusters)
+    assert one[1:3] == pytest.approx(own[1:3]) and one.method.endswith("others (1)")
+    with pytest.raises(InputError, match="more than two factors of one column"):
+        mean_interval(half, "logit_diff_model", clusters=[*clusters, "order"])

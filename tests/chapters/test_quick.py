@@ -12,6 +12,14 @@ from circuitgen.paper.run import run_chapter
 from circuitgen.paths import ROOT
 from circuitgen.results import RESULTS_VARIABLE
 
+FAMILY = {
+    "model": "constructed-ioi",
+    "second_model": "none",
+    "known_model": "none",
+    "n_prompts": 24,
+    "n_reference": 8,
+    "n_effects": 8,
+}
 QUICK = {
     "01-replicating-ioi": {
         "model": "tiny-ioi",
@@ -23,7 +31,15 @@ QUICK = {
         "n_random": 5,
         "n_reference": 16,
     },
+    "02-lexical-variation": FAMILY | {"conditions": "unseen-places,name-gender-mixed"},
+    "03-syntactic-variation": FAMILY | {"conditions": "order-abba,filler-before-10,passive"},
+    "04-domain-variation": FAMILY | {"model": "smollm2-135m", "conditions": "news"},
+    "05-adversarial-variation": FAMILY | {"conditions": "double-io,extra-s,no-repeat"},
     "B-colophon": {"slowest": 3},
+    "C-all-conditions": {
+        name: value for name, value in FAMILY.items() if name not in ("known_model", "n_effects")
+    }
+    | {"families": "adversarial"},
 }
 
 

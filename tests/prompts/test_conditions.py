@@ -112,7 +112,12 @@ BAD = {
         8,
         "cannot override 'templates'",
     ),
-    "level without overrides": ("tokens: {NAME: 1}", "levels: {poor: 3}", 8, "overrides nothing: 3"),
+    "level without overrides": (
+        "tokens: {NAME: 1}",
+        "levels: {poor: 3}",
+        8,
+        "overrides nothing: 3",
+    ),
     "a brace left open": ("met, {S2} gave", "met, {S2} {gave", 10, "brace"),
 }
 

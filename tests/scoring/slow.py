@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, GPT2LMHeadModel
@@ -34,6 +35,7 @@ class SlowModel:
         else:
             blocks, self.final_norm = model.model.layers, model.model.norm
             self.projections = [block.self_attn.o_proj for block in blocks]
+        self.blocks = blocks
         self.is_gemma = hasattr(blocks[0], "post_feedforward_layernorm")
         # What writes into the residual stream.
         self.attention_writers: list[nn.Module] = list(self.projections)
@@ -144,6 +146,116 @@ class SlowModel:
             end = self.model(inputs_embeds=start, use_cache=False).logits[0, -1]
         slopes = torch.autograd.grad(end[io] - end[s], found)
         return torch.stack([slope[0].unflatten(-1, (self.n_heads, -1)) for slope in slopes])
+
+    def path_logits(
+        self,
+        tokens: Sequence[int],
+        sender: tuple[int, int],
+        replaced: Mapping[int, Tensor],
+        receiver: tuple[int, int, str] | None,
+        *,
+        freeze_mlps: bool = False,
+    ) -> Tensor:
+        """Logits at END with one edge patched, in three whole runs.
+
+        Args:
+            sender: Layer and head.
+            replaced: The sender's output at each token that is patched.
+            receiver: Layer, head and which of q, k, v; None for the logits.
+        """
+        own, mlps = self.outputs(tuple(tokens)), self.mlp_outputs(tokens)
+        frozen = {
+            (layer, head, pos): own[layer, pos, head]
+            for layer, pos, head in np.ndindex(own.shape[:3])
+        }
+        for pos, value in replaced.items():
+            frozen[(*sender, pos)] = value
+        held = {index: mlp for index, mlp in mlps.items() if freeze_mlps and index >= sender[0]}
+        if receiver is None:
+            return self._run(tokens, frozen, held)[0]
+        layer, head, part = receiver
+        arrived = self._run(tokens, frozen, held)[1][layer]
+        # All heads of its group read what has arrived, and only its own output is kept.
+        read = self._run(tokens, {}, {}, reads=(layer, part, arrived, tuple(replaced)))[2]
+        return self.logits(
+            tokens, {(layer, head, pos): z for pos, z in enumerate(read[layer][:, head])}
+        )
+
+    def mlp_outputs(self, tokens: Sequence[int]) -> dict[int, Tensor]:
+        """What each MLP puts out in the intact model: pos, d_model."""
+        found: dict[int, Tensor] = {}
+        with ExitStack() as hooks, torch.no_grad():
+            for index, block in enumerate(self.blocks):
+
+                def see(_: nn.Module, args: tuple, output: Tensor, index: int = index) -> None:
+                    found[index] = output[0]
+
+                hooks.callback(block.mlp.register_forward_hook(see).remove)
+            self.model(torch.tensor([list(tokens)]), use_cache=False)
+        return found
+
+    def _run(
+        self,
+        tokens: Sequence[int],
+        replaced: Mapping[Node, Tensor],
+        mlps: Mapping[int, Tensor],
+        reads: tuple[int, str, Tensor, tuple[int, ...]] | None = None,
+    ) -> tuple[Tensor, dict[int, Tensor], dict[int, Tensor]]:
+        """Logits at END, each attention's normalised input, and each layer's z.
+
+        Args:
+            reads: Layer, q, k or v, what it reads and at which tokens.
+        """
+        inputs: dict[int, Tensor] = {}
+        outputs: dict[int, Tensor] = {}
+        with ExitStack() as hooks, torch.no_grad():
+            for index, block in enumerate(self.blocks):
+
+                def z_hook(_: nn.Module, args: tuple, index: int = index) -> tuple[Tensor]:
+                    z = args[0].clone().unflatten(-1, (self.n_heads, -1))
+                    for (layer, head, pos), value in replaced.items():
+                        if layer == index:
+                            z[0, pos, head] = value
+                    outputs[index] = z[0]
+                    return (z.flatten(2),)
+
+                def mlp_hook(_: nn.Module, args: tuple, output: Tensor, index: int = index):
+                    return mlps[index][None] if index in mlps else output
+
+                attention = block.attn if hasattr(block, "attn") else block.self_attn
+                sources = (
+                    {"qkv": attention.c_attn}
+                    if hasattr(attention, "c_attn")
+                    else {part: getattr(attention, f"{part}_proj") for part in "qkv"}
+                )
+                for names, source in sources.items():
+
+                    def read_hook(
+                        module: nn.Module,
+                        args: tuple,
+                        output: Tensor,
+                        index: int = index,
+                        names: str = names,
+                    ) -> Tensor:
+                        inputs.setdefault(index, args[0][0])
+                        if reads is None or reads[0] != index or reads[1] not in names:
+                            return output
+                        _, part, arrived, places = reads
+                        at, width = names.index(part), output.shape[-1] // len(names)
+                        columns = slice(at * width, (at + 1) * width)
+                        output = output.clone()
+                        for pos in places:
+                            # forward, because calling the module would call this hook again
+                            output[0, pos, columns] = module.forward(arrived[pos][None, None])[
+                                0, 0, columns
+                            ]
+                        return output
+
+                    hooks.callback(source.register_forward_hook(read_hook).remove)
+                hooks.callback(self.projections[index].register_forward_pre_hook(z_hook).remove)
+                hooks.callback(block.mlp.register_forward_hook(mlp_hook).remove)
+            logits = self.model(torch.tensor([list(tokens)]), use_cache=False).logits[0, -1]
+        return logits, inputs, outputs
 
     def embed(self, tokens: Sequence[int]) -> Tensor:
         """What the first layer gets, less the position embedding where there is one."""

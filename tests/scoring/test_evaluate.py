@@ -4,7 +4,6 @@ from itertools import product
 
 import numpy as np
 import pytest
-import torch
 from conftest import Shape
 from scoring.test_score_slow import CIRCUIT, N_REFERENCE, replacement
 
@@ -12,7 +11,6 @@ from circuitgen.circuits import BASE_POSITIONS, Circuit, Head, Member
 from circuitgen.errors import InputError
 from circuitgen.prompts import Prompt
 from circuitgen.scoring import Intervention, ablate, evaluate, keep, prepare_ablation
-from circuitgen.scoring.intervene import first_change
 
 NOTHING = Circuit("nothing", (), "none")
 
@@ -88,29 +86,3 @@ def test_unknown_positions_are_refused(shape: Shape) -> None:
     replacements = prepare_ablation(shape.anatomy, shape.prompts, "zero")
     with pytest.raises(InputError, match="positions is 'some'; choose one of semantic, all"):
         evaluate(shape.anatomy, shape.prompts, [keep(CIRCUIT, "some")], replacements)
-
-
-FALSE = torch.zeros(2, 3, 5, 4, dtype=torch.bool)
-
-
-def _changed(layer: int, pos: int, value: bool) -> torch.Tensor:
-    mask = torch.full_like(FALSE, not value)
-    mask[1, layer, pos, 2] = value
-    return mask
-
-
-@pytest.mark.parametrize(
-    ("mask", "expected"),
-    [
-        (FALSE, (3, 0, False)),
-        (~FALSE, (3, 0, True)),
-        (_changed(1, 2, True), (1, 2, False)),
-        (_changed(2, 4, True), (2, 4, False)),
-        (_changed(1, 2, False), (1, 0, True)),
-        # Kept in the first layer: only the empty run up to there is shared, and that is nothing.
-        (_changed(0, 2, False), (0, 0, False)),
-    ],
-    ids=["intact", "empty", "ablated", "ablated late", "kept", "kept first"],
-)
-def test_runs_start_where_they_first_differ(mask: torch.Tensor, expected: tuple) -> None:
-    assert first_change(mask) == expected
