@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from circuitgen.progress import PROGRESS_VARIABLE, read_progress, track
+from circuitgen.progress import PROGRESS_VARIABLE, read_progress, read_seconds_left, track
 
 
 def test_nothing_is_shown_where_nobody_looks(capsys: pytest.CaptureFixture) -> None:
@@ -41,3 +41,38 @@ def test_half_a_report_is_no_report(tmp_path: Path, content: str) -> None:
     (tmp_path / "progress").write_text(content)
     assert read_progress(tmp_path / "progress") is None
     assert read_progress(tmp_path / "none") is None
+
+
+def test_the_time_left_follows_from_the_pace_so_far(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 1000, 10))  # ten seconds pass between looks at the clock
+    monkeypatch.setattr("circuitgen.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setenv(PROGRESS_VARIABLE, str(tmp_path / "progress"))
+    left = [read_seconds_left(tmp_path / "progress") for _ in track(range(4), "work")]
+    # Nothing is done at first; then 1 of 4 in 20 seconds, 2 in 30, 3 in 40.
+    assert left == pytest.approx([None, 60, 30, 40 / 3])
+    assert read_seconds_left(tmp_path / "progress") is None
+
+
+def test_items_of_different_size_count_by_their_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("circuitgen.progress._SECONDS_BETWEEN_REPORTS", 0.0)
+    monkeypatch.setenv(PROGRESS_VARIABLE, str(tmp_path / "progress"))
+    reports = [
+        read_progress(tmp_path / "progress")
+        for _ in track(iter([6, 3, 1]), "work", 10, lambda n: n)
+    ]
+    assert reports == [("work", 0, 100), ("work", 60, 100), ("work", 90, 100)]
+
+
+def test_a_terminal_shows_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.delenv(PROGRESS_VARIABLE, raising=False)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert list(track(iter([6, 3, 1]), "work", 10, lambda n: n)) == [6, 3, 1]
+    shown = capsys.readouterr().err
+    assert "work:   0%" in shown
+    assert "[00:00<" in shown

@@ -113,7 +113,8 @@ def _summarise(frame: pd.DataFrame, options: dict[str, Any]) -> dict[str, Any]:
     }
     for name, interval in intervals.items():
         row |= {name: interval.point, f"{name}_low": interval.low, f"{name}_high": interval.high}
-    row["activation_median"] = float(frame["activation"].median())
+    known = frame["activation"].dropna()
+    row["activation_median"] = float(known.median()) if len(known) else float("nan")
     if "kl_model_circuit" in frame:
         row["kl_median"] = float(frame["kl_model_circuit"].median())
     row["interval_method"] = recovery.method

@@ -26,8 +26,11 @@ def choose_failures(summary: pd.DataFrame, at_most: int = 2) -> list[str]:
     Args:
         summary: From `summarise_family`, one model.
     """
-    require_columns(summary, ["condition", "verdict", "recovery"], "choosing failures")
-    done = summary[(summary["verdict"] != "model fails") & (summary["condition"] != "base")]
+    columns = ["condition", "verdict", "recovery", "p_recovery_difference"]
+    require_columns(summary, columns, "choosing failures")
+    # Without a test the prompts are base's own, and no head can differ.
+    differs = (summary["condition"] != "base") & summary["p_recovery_difference"].notna()
+    done = summary[(summary["verdict"] != "model fails") & differs]
     done = done.sort_values("recovery")
     under = done[done["verdict"] == "under"]
     chosen = under.head(at_most) if len(under) else done.head(1)

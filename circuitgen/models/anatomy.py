@@ -40,9 +40,10 @@ __all__ = [
     "read_anatomy",
 ]
 
-BFLOAT16_ERROR = 0.05
-"""Most that a logit difference in bfloat16 is off, as a share of the spread (standard
-deviation) of a prompt's logits: a test holds it on the three shapes."""
+BFLOAT16_ERROR = 0.1
+"""Most that a logit difference in bfloat16 is off, as a share of the standard deviation of
+a prompt's logits. Seen over many interventions: 0.03 on random models of GPT-2's and Gemma's
+shape, 0.07 of Llama's; on SmolLM2 0.04, which is 0.15 logits (0.05 on average)."""
 
 
 @dataclass(frozen=True)

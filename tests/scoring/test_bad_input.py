@@ -3,14 +3,22 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from circuitgen.circuits import Circuit, Head, Member
 from circuitgen.errors import InputError
 from circuitgen.models import LoadedModel
 from circuitgen.models.anatomy import read_anatomy
 from circuitgen.prompts import Prompt, PromptSet
-from circuitgen.scoring import prepare_ablation, score_circuit
-from circuitgen.scoring.ablation import mean_outputs
+from circuitgen.scoring import (
+    Receiver,
+    ablate,
+    evaluate,
+    patch_paths,
+    prepare_ablation,
+    score_circuit,
+)
+from circuitgen.scoring.ablation import Replacements, mean_outputs, token_batch
 
 MOVER = Circuit("mover", (Member.of(Head(2, 1), "name mover"),), "constructed")
 SECOND_IO = Circuit("second", (Member(Head(2, 1), "name mover", ("END", "IO2")),), "variant")
@@ -105,3 +113,65 @@ def test_replacements_of_other_prompts_are_refused(
 def test_mean_over_nothing_is_refused(constructed: LoadedModel) -> None:
     with pytest.raises(InputError, match="no reference prompts"):
         mean_outputs(read_anatomy(constructed.bridge), ())
+
+
+def _late(prompts: PromptSet) -> PromptSet:
+    """The prompts with S2 after END in one of them."""
+    first, *others = prompts.prompts
+    late = replace(first, positions={**first.positions, "S2": len(first.tokens)})
+    return replace(prompts, prompts=(late, *others))
+
+
+ENGINE_CASES = {
+    "position after END": (
+        lambda prompts: (_late(prompts), MOVER, None),
+        "S2 is at token 15 of 'When",
+        "after END at token 14; give positions of the prompt's own tokens.",
+    ),
+    "head out of range": (
+        lambda prompts: (prompts, Circuit("d", (Member.of(Head(9, 1), "name mover"),), "x"), None),
+        "Circuit 'd' names L9H1, which the model lacks",
+        "heads 0 to 2 each",
+    ),
+    "patch source of another shape": (
+        lambda prompts: (
+            prompts,
+            MOVER,
+            {prompt.layout: torch.zeros(3, 15, 12, 64) for prompt in prompts.prompts},
+        ),
+        "The mean replacements are of shape (3, 15, 12, 64), but this model has head outputs of",
+        "call prepare_ablation with this model.",
+    ),
+}
+
+
+@pytest.mark.parametrize("work", ["ablate", "path"])
+@pytest.mark.parametrize("case", ENGINE_CASES)
+def test_the_engine_refuses_in_one_sentence(
+    constructed: LoadedModel, constructed_prompts: PromptSet, case: str, work: str
+) -> None:
+    make, *told = ENGINE_CASES[case]
+    prompts, circuit, means = make(constructed_prompts)
+    anatomy = read_anatomy(constructed.bridge)
+    replacements = Replacements("zero", 0, {}) if means is None else Replacements("mean", 8, means)
+    with pytest.raises(InputError) as refused:
+        if work == "ablate":
+            evaluate(anatomy, prompts, [ablate(circuit)], replacements)
+        else:
+            receivers = [Receiver(head, "q") for head in circuit.heads]
+            senders = [Head(0, 0)]
+            patch_paths(anatomy, prompts, replacements, receivers, senders=senders, position="S2")
+    said = str(refused.value).replace("Circuit 'the edges'", "Circuit 'd'")
+    for part in told:
+        assert part in said
+    assert "\n" not in said
+
+
+def test_prompts_of_unequal_length_cannot_share_a_batch(
+    constructed: LoadedModel, constructed_prompts: PromptSet
+) -> None:
+    first, second = constructed_prompts.prompts[:2]
+    n = len(first.tokens)
+    longer = replace(second, tokens=(*first.tokens, first.tokens[-1]))
+    with pytest.raises(InputError, match=f"Prompts of {n}, {n + 1} tokens cannot share a batch"):
+        token_batch([first, longer], read_anatomy(constructed.bridge))

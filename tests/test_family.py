@@ -1,0 +1,62 @@
+"""A family scored with its base partners, on the model whose circuit is known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from circuitgen.analysis.takeover import choose_failures, summarise_shift
+from circuitgen.errors import InputError
+from circuitgen.family import (
+    Scored,
+    base_circuit,
+    choose_conditions,
+    head_shift,
+    score_models,
+    summarise_models,
+)
+from circuitgen.results import Store
+from circuitgen.study import Study
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(autouse=True)
+def _own_results(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIRCUITGEN_RESULTS", str(store))
+
+
+def test_known_circuit_does_the_same_work_where_the_task_is_the_same() -> None:
+    chosen = choose_conditions("adversarial", "extra-s, typographical-noise, no-repeat")
+    found = score_models(
+        chosen,
+        [Scored("constructed-ioi", "auto", 16), Scored("none", "", 1)],
+        seed=0,
+        n_reference=8,
+    )
+    one = found["constructed-ioi"]
+    assert list(one.left_out["condition"]) == ["typographical-noise"]
+    assert set(one.scores["base_text"]) <= set(one.base["text"])
+    summary = summarise_models(found)["constructed-ioi"].set_index("condition")
+    assert summary.loc["extra-s", "recovery"] == pytest.approx(1.0, abs=0.01)
+    assert summary.loc["no-repeat", "verdict"] == "model fails"
+    again = summarise_models(found)["constructed-ioi"].set_index("condition")
+    assert again["recovery"].equals(summary["recovery"])
+    assert choose_failures(summary.reset_index()) == ["extra-s"]
+
+
+def test_single_orders_are_paired_with_the_base_prompts_of_that_order() -> None:
+    study = Study("constructed-ioi", n_reference=8, store=Store())
+    shift = head_shift(study, base_circuit(study), "order-baba", n_prompts=6)
+    np.testing.assert_allclose(shift["effect"], shift["effect_base"], atol=1e-3)
+    table = summarise_shift(shift)
+    assert len(table) == study.declaration.n_layers * study.declaration.n_heads
+    assert table["in_circuit"].sum() == len(base_circuit(study))
+
+
+def test_unknown_condition_of_a_family_is_refused() -> None:
+    with pytest.raises(InputError, match="no condition 'news' in the lexical family"):
+        choose_conditions("lexical", "news")
