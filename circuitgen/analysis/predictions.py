@@ -15,6 +15,9 @@ a list whose mean is taken; `below`, `above` or `within: [low, high]` compare wi
 number, or with the same quantity of another condition or list of them; `lowest` and
 `highest` with a list, of which `of` must be the extreme; `{verdict: transfers, of: …}`
 asks for a verdict.
+
+Predictions of the family `predictors` are about the subjects and quantities of
+`predictor_terms` instead, by the same comparisons.
 """
 
 from collections.abc import Collection, Mapping
@@ -23,6 +26,7 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
+from circuitgen.analysis.predictor_terms import PREDICTOR_QUANTITIES, predictor_subjects
 from circuitgen.analysis.verdict import VERDICTS
 from circuitgen.errors import InputError
 from circuitgen.paths import DATA
@@ -132,11 +136,16 @@ def _read_one(entry: Any, conditions: frozenset[str], problem: _Problem) -> Pred
     probability = entry["probability"]
     if not is_number(probability) or not 0 <= probability <= 1:
         raise problem("probability", f"probability {probability!r} must lie within 0 and 1")
-    _check_rule(entry["decide"], conditions, problem)
+    if entry["family"] == "predictors":
+        _check_rule(entry["decide"], PREDICTOR_QUANTITIES, predictor_subjects(), problem)
+    else:
+        _check_rule(entry["decide"], QUANTITIES, conditions, problem)
     return Prediction(**entry | {"probability": float(probability)})
 
 
-def _check_rule(rule: Any, conditions: frozenset[str], problem: _Problem) -> None:
+def _check_rule(
+    rule: Any, quantities: Collection[str], conditions: frozenset[str], problem: _Problem
+) -> None:
     if not isinstance(rule, dict):
         raise problem("decide", "decide must be a mapping such as {quantity: …, of: …, below: …}")
     if "verdict" in rule:
@@ -149,8 +158,8 @@ def _check_rule(rule: Any, conditions: frozenset[str], problem: _Problem) -> Non
         _check_conditions(rule["of"], "of", conditions, problem)
         return
     _check_keys(rule, ("quantity", "of", *COMPARISONS), ("quantity", "of"), "decide", problem)
-    if rule["quantity"] not in QUANTITIES:
-        known = ", ".join(QUANTITIES)
+    if rule["quantity"] not in quantities:
+        known = ", ".join(quantities)
         raise problem("quantity", f"quantity {rule['quantity']!r} must be one of {known}")
     _check_conditions(rule["of"], "of", conditions, problem)
     used = [key for key in COMPARISONS if key in rule]
