@@ -56,7 +56,7 @@ _VERSIONS = {
     "joint-ablation": 1,
     "reference-size": 1,
     "repair": 1,
-    "coverage": 1,
+    "coverage": 2,
     "head-effects": 1,
 }
 """Raised by hand when the meaning of a measurement changes."""
@@ -90,7 +90,11 @@ class Study:
     @cached_property
     def encoder(self) -> Encoder:
         """The model's tokenizer, with BOS where it is declared; loads the model."""
-        return Encoder(self.loaded.tokenizer, self.declaration.prepend_bos)
+        return Encoder(
+            self.loaded.tokenizer,
+            self.declaration.prepend_bos,
+            max_tokens=self.loaded.bridge.cfg.n_ctx,
+        )
 
     def prompts(self, condition: str, n_prompts: int, split: str) -> PromptSet:
         """Prompts of a condition for this model."""

@@ -45,7 +45,8 @@ def test_known_circuit_does_the_same_work_where_the_task_is_the_same() -> None:
     assert summary.loc["no-repeat", "verdict"] == "model fails"
     again = summarise_models(found)["constructed-ioi"].set_index("condition")
     assert again["recovery"].equals(summary["recovery"])
-    assert choose_failures(summary.reset_index()) == ["extra-s"]
+    # Its circuit does all of the work on every prompt, so there is no difference to explain.
+    assert choose_failures(summary.reset_index()) == []
 
 
 def test_single_orders_are_paired_with_the_base_prompts_of_that_order() -> None:

@@ -249,6 +249,8 @@ def _jackknife_variance(values: Array, evaluate: Callable[[Array], Array]) -> fl
     n = len(values)
     replicates = evaluate((values.sum(axis=0) - values) / (n - 1))
     replicates = replicates[np.isfinite(replicates)]
+    if not len(replicates):
+        return float("inf")
     return float(((replicates - replicates.mean()) ** 2).sum() * (n - 1) / n)
 
 

@@ -174,9 +174,21 @@ class Anatomy:
         return self.layers[0].attention.d_head
 
     def embed(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
-        """Input of the first layer."""
+        """Input of the first layer.
+
+        Raises:
+            InputError: If there are more tokens than learned positions.
+        """
         x = self.token_embedding[tokens] * self.embedding_scale
-        return x if self.position_embedding is None else x + self.position_embedding[: x.shape[1]]
+        if self.position_embedding is None:
+            return x
+        n_pos, n_ctx = x.shape[1], len(self.position_embedding)
+        if n_pos > n_ctx:
+            raise InputError(
+                f"A prompt has {n_pos} tokens and the model reads at most {n_ctx}; "
+                "choose a condition of shorter prompts, or another model."
+            )
+        return x + self.position_embedding[:n_pos]
 
     def unembed(self, resid: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
         """Logits of the residual stream after the last layer."""

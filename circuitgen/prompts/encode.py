@@ -79,10 +79,15 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A tokenizer and whether the model wants BOS before the prompt."""
+    """A tokenizer, whether the model wants BOS before the prompt, and how much it reads.
+
+    Attributes:
+        max_tokens: Most tokens of a prompt, BOS included; none: not checked here.
+    """
 
     tokenizer: PreTrainedTokenizerBase
     prepend_bos: bool
+    max_tokens: int | None = None
 
     def word_tokens(self, word: str) -> tuple[int, ...]:
         """Tokens of a word as it stands inside a sentence, after a space.
@@ -99,7 +104,8 @@ class Encoder:
         """Token ids with the character span of each; BOS has the empty span (0, 0).
 
         Raises:
-            NotCovered: If the tokenizer does not know a word of the text.
+            NotCovered: If the tokenizer does not know a word of the text, or the
+                text is longer than the model reads.
         """
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         tokens, spans = list(encoded["input_ids"]), list(encoded["offset_mapping"])
@@ -112,6 +118,10 @@ class Encoder:
         if self.prepend_bos:
             tokens.insert(0, self.tokenizer.bos_token_id)
             spans.insert(0, (0, 0))
+        if self.max_tokens is not None and len(tokens) > self.max_tokens:
+            raise NotCovered(
+                f"The model reads at most {self.max_tokens} tokens, and {text!r} has {len(tokens)}."
+            )
         return tokens, spans
 
 

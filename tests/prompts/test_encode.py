@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuitgen.errors import InputError
+from circuitgen.errors import InputError, NotCovered
 from circuitgen.models.words import load_word_tokenizer
 from circuitgen.prompts import Condition, Encoder, Prompt, load_condition
 from circuitgen.prompts.conditions import ORDERS, Template, is_name_slot
@@ -153,3 +153,11 @@ def test_bos_has_no_characters(words: Encoder) -> None:
     plain, plain_spans = words.encode("Then Mary")
     assert tokens == [words.tokenizer.bos_token_id, *plain]
     assert spans == [(0, 0), *plain_spans]
+
+
+def test_text_longer_than_the_model_reads_is_refused(words: Encoder) -> None:
+    tokens, _ = words.encode("Mary went")
+    short = replace(words, max_tokens=len(tokens))
+    assert short.encode("Mary went")[0] == tokens
+    with pytest.raises(NotCovered, match=f"at most {len(tokens)} tokens, and 'Mary went home' has"):
+        short.encode("Mary went home")

@@ -175,3 +175,11 @@ def test_prompts_of_unequal_length_cannot_share_a_batch(
     longer = replace(second, tokens=(*first.tokens, first.tokens[-1]))
     with pytest.raises(InputError, match=f"Prompts of {n}, {n + 1} tokens cannot share a batch"):
         token_batch([first, longer], read_anatomy(constructed.bridge))
+
+
+def test_prompt_longer_than_the_learned_positions_is_refused(constructed: LoadedModel) -> None:
+    anatomy = read_anatomy(constructed.bridge)
+    assert anatomy.position_embedding is not None
+    n_ctx = len(anatomy.position_embedding)
+    with pytest.raises(InputError, match=f"{n_ctx + 1} tokens and the model reads at most {n_ctx}"):
+        anatomy.embed(torch.zeros(1, n_ctx + 1, dtype=torch.long))
