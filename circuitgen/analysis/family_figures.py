@@ -179,9 +179,9 @@ def plot_activation_distributions(frame: pd.DataFrame, label: str = "condition")
     shares["text"] = [f"{share:.0%}" for share in shares["inside"]]
     medians = drawn.groupby(["model", label], observed=True)["drawn"].median().reset_index()
     beyond = int((~drawn["activation"].between(low, high)).sum())
-    told = "one dot a prompt, bar: median; at the right the share of prompts within the band\n"
-    told += f"activation missing on {len(frame) - len(drawn)} of {len(frame)} prompts"
-    told += f", {beyond} beyond the axis drawn at its ends" * bool(beyond)
+    told = "one dot a prompt; bar: median; right: share within the band\n"
+    told += f"missing on {len(frame) - len(drawn)} of {len(frame)} prompts"
+    told += f"; {beyond} beyond the axis, drawn at its ends" * bool(beyond)
     names = ("within 0.8 to 1.2", "outside")
     n_rows = drawn[label].nunique()
     return (

@@ -38,8 +38,8 @@ def tell_behaviour(summary: pd.DataFrame) -> str:
         f"{rows['model'].iloc[0]} is shown to do the task under {len(rows) - len(failed)} of "
         f"{count(len(rows), 'condition')}; its mean logit difference runs from "
         f"{quote(low, 'logit_diff_model')} ({_name(low)}) to {quote(high, 'logit_diff_model')} "
-        f"({_name(high)}). Against the paired base prompts it differs under {len(moved)} "
-        f"conditions (Holm), lower under {len(lower)} of them."
+        f"({_name(high)}). Against the paired base prompts it differs under "
+        f"{count(len(moved), 'condition')} (Holm), lower under {len(lower)} of them."
     )
     if len(failed):
         text += f" Not shown to be done: {_names(failed)}."

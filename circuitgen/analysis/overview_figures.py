@@ -24,6 +24,7 @@ from plotnine import (
 
 from circuitgen.analysis.frames import require_columns
 from circuitgen.analysis.panels import (
+    RATIO_RANGE,
     as_verdicts,
     clip_ratios,
     row_theme,
@@ -31,12 +32,58 @@ from circuitgen.analysis.panels import (
     with_model,
 )
 from circuitgen.analysis.prediction_scores import brier_score
-from circuitgen.analysis.theme import BLUE, GREEN, GREY, VERMILION
+from circuitgen.analysis.theme import BLUE, GREEN, GREY, VERMILION, theme_paper
 from circuitgen.analysis.verdict import BAND
 from circuitgen.errors import InputError
 from circuitgen.prompts.conditions import FAMILIES
 
-__all__ = ["plot_families", "plot_predictions"]
+__all__ = ["plot_families", "plot_overview", "plot_predictions"]
+
+_BIN = 0.05
+
+
+def plot_overview(summary: pd.DataFrame) -> ggplot:
+    """Draw the recovery of every condition as one point, stacked by family and model.
+
+    The picture of the whole: points within 0.05 of each other are stacked, each
+    with its verdict. Intervals are in `plot_families`, row by row.
+
+    Args:
+        summary: As for `plot_families`.
+    """
+    require_columns(summary, ["recovery", "verdict", "family", "condition"], "this figure")
+    drawn = with_model(summary[summary["recovery"].notna()])
+    low, high = RATIO_RANGE
+    n_cut = int((~drawn["recovery"].between(low, high)).sum())
+    drawn = drawn.assign(
+        recovery=drawn["recovery"].clip(low, high),
+        family=pd.Categorical(drawn["family"], _families_of(drawn)),
+        verdict=as_verdicts(drawn["verdict"]),
+    ).sort_values(["recovery", "condition"])
+    where = [drawn["model"], drawn["family"], (drawn["recovery"] / _BIN).round()]
+    drawn["height"] = drawn.groupby(where, observed=True).cumcount() + 1
+    told = "band: 0.8 to 1.2"
+    told += f"; {n_cut} beyond {low:g} to {high:g} drawn at the end".replace("-", "−") * bool(n_cut)
+    return (
+        ggplot(drawn, aes("recovery", "height", color="verdict", shape="verdict"))
+        + annotate(
+            "rect", xmin=BAND[0], xmax=BAND[1], ymin=-np.inf, ymax=np.inf, fill=GREEN, alpha=0.15
+        )
+        + geom_vline(xintercept=1, colour=GREY, size=0.35)
+        + geom_point(size=2.6)
+        + facet_grid("family", "model")
+        + verdict_scales(drawn["verdict"].cat.categories)
+        + coord_cartesian(ylim=(0.2, drawn["height"].max() + 0.8))
+        + labs(x="recovery of each condition", y="", color="", shape="", subtitle=told)
+        + theme_paper(height=1.4 + 1.05 * drawn["family"].nunique())
+        + theme(
+            axis_text_y=element_blank(),
+            axis_ticks_major_y=element_blank(),
+            panel_grid_major_y=element_blank(),
+            panel_grid_minor=element_blank(),
+            strip_text_y=element_text(rotation=-90, size=9, weight="bold"),
+        )
+    )
 
 
 def plot_families(summary: pd.DataFrame, base: pd.DataFrame | None = None) -> ggplot:
@@ -53,8 +100,7 @@ def plot_families(summary: pd.DataFrame, base: pd.DataFrame | None = None) -> gg
     first = drawn["model"].cat.categories[0]
     rank = drawn[drawn["model"] == first].set_index("condition")["recovery"]
     rank = rank.reindex(dict.fromkeys(drawn["condition"])).fillna(-np.inf).sort_values()
-    families = [name for name in FAMILIES if (drawn["family"] == name).any()]
-    families += [name for name in dict.fromkeys(drawn["family"]) if name not in families]
+    families = _families_of(drawn)
     drawn["condition"] = pd.Categorical(drawn["condition"], list(rank.index), ordered=True)
     drawn["family"] = pd.Categorical(drawn["family"], families)
     drawn["verdict"] = as_verdicts(drawn["verdict"])
@@ -102,7 +148,7 @@ def plot_families(summary: pd.DataFrame, base: pd.DataFrame | None = None) -> gg
         + theme(
             axis_text_y=element_text(size=7.5, ha="right"),
             strip_text_y=element_text(rotation=-90, size=9, weight="bold"),
-            panel_spacing=0.012,
+            panel_spacing_y=0.012,
         )
     )
 
@@ -159,3 +205,10 @@ def plot_predictions(scored: pd.DataFrame) -> ggplot:
         + row_theme(len(drawn), 2)
         + theme(axis_text_y=element_text(size=7.5, ha="right"), panel_grid_minor=element_blank())
     )
+
+
+def _families_of(drawn: pd.DataFrame) -> list[str]:
+    """The families that occur, the paper's own first and in its order."""
+    present = list(dict.fromkeys(drawn["family"]))
+    known = [name for name in FAMILIES if name in present]
+    return known + [name for name in present if name not in known]

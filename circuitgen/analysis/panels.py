@@ -107,6 +107,7 @@ def row_theme(n_rows: int, n_told: int = 0, legend: str = "bottom") -> list[Any]
         theme_paper(height=math.ceil(height * 10) / 10, legend=legend),
         theme(
             panel_grid_major_y=element_blank(),
+            panel_spacing_x=0.035,  # the last number of one axis stands clear of the next one's
             axis_text_y=element_text(size=8.5, ha="right"),
             plot_subtitle=element_text(size=8.5, colour="#444444", linespacing=1.3),
         ),

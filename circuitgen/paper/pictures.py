@@ -1,7 +1,8 @@
-"""Pictures for the README: figures taken out of the executed chapters.
+"""Pictures for the README and the written pages: figures taken out of the executed chapters.
 
-A README cannot show a cell's output, so each figure that it names as
-``chapters/pictures/<label>.png`` is written there from the chapter that has it.
+A page that is not executed cannot show a cell's output, so each figure that it
+names as ``chapters/pictures/<label>.png`` is written there from the chapter that
+has it.
 """
 
 import base64
@@ -17,9 +18,8 @@ _NAMED = re.compile(r"chapters/pictures/(fig-[\w-]+)\.png")
 
 
 def write_pictures(book: Book) -> list[str]:
-    """Write the README's pictures; return a sentence for each that no chapter has."""
-    readme = book.root / "README.md"
-    wanted = set(_NAMED.findall(readme.read_text(encoding="utf-8"))) if readme.is_file() else set()
+    """Write the pictures that pages name; return a sentence for each that no chapter has."""
+    wanted = _find_named(book)
     if not wanted:
         return []
     folder = book.root / "chapters" / "pictures"
@@ -32,10 +32,22 @@ def write_pictures(book: Book) -> list[str]:
             picture = _png(cell.outputs)
             if label in wanted and picture:
                 _write(folder / f"{label}.png", picture)
-                wanted.discard(label)
+                del wanted[label]
     return [
-        f"README.md: shows {label}.png, a figure that no chapter has." for label in sorted(wanted)
+        f"{page}: shows {label}.png, a figure that no chapter has."
+        for label, page in sorted(wanted.items())
     ]
+
+
+def _find_named(book: Book) -> dict[str, Path]:
+    """The labels of the pictures, each with a page that shows it."""
+    written = (Path("README.md"), *(page for page in book.pages if page.suffix == ".qmd"))
+    return {
+        label: page
+        for page in written
+        if (book.root / page).is_file()
+        for label in _NAMED.findall((book.root / page).read_text(encoding="utf-8"))
+    }
 
 
 def _png(outputs: list) -> bytes:

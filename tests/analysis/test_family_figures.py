@@ -16,7 +16,7 @@ from circuitgen.analysis.family_figures import (
     plot_logit_diff_by_condition,
     plot_recovery_by_condition,
 )
-from circuitgen.analysis.overview_figures import plot_families, plot_predictions
+from circuitgen.analysis.overview_figures import plot_families, plot_overview, plot_predictions
 from circuitgen.errors import InputError
 
 QUICK: dict[str, Any] = {"n_boot": 50}
@@ -81,6 +81,7 @@ def make_figures(made: Made) -> dict[str, ggplot]:
         "takeover": plot_takeover(make_takeover(30, 9)),
         "takeover-none": plot_takeover(make_takeover(18, 4).assign(in_circuit=False), 3),
         "families": plot_families(made.summary, made.base),
+        "overview": plot_overview(made.summary),
         "families-alone": plot_families(small),
         "predictions": plot_predictions(make_scored()),
     }

@@ -1,4 +1,4 @@
-"""The README's pictures come out of the executed chapters."""
+"""The pictures of README and written pages come out of the executed chapters."""
 
 import base64
 from pathlib import Path
@@ -31,10 +31,17 @@ def test_writes_the_figure_that_the_readme_shows(root: Path) -> None:
     assert (root / "chapters/pictures/fig-here.png").read_bytes() == b"dots"
 
 
-def test_names_a_figure_that_no_chapter_has(root: Path) -> None:
-    (root / "README.md").write_text("![gone](chapters/pictures/fig-gone.png)")
+def test_writes_the_figure_that_a_written_page_shows(root: Path) -> None:
+    (root / "index.qmd").write_text("# Abstract\n\n![a map](chapters/pictures/fig-here.png)\n")
+    assert write_pictures(read_book(root)) == []
+    assert (root / "chapters/pictures/fig-here.png").read_bytes() == b"dots"
+
+
+@pytest.mark.parametrize("page", ["README.md", "index.qmd"])
+def test_names_a_figure_that_no_chapter_has(root: Path, page: str) -> None:
+    (root / page).write_text("![gone](chapters/pictures/fig-gone.png)")
     (problem,) = write_pictures(read_book(root))
-    assert "fig-gone.png" in problem
+    assert problem == f"{page}: shows fig-gone.png, a figure that no chapter has."
 
 
 def test_readme_without_pictures_makes_no_folder(root: Path) -> None:
