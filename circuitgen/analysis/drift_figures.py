@@ -74,6 +74,7 @@ def plot_dial(
         raise InputError(f"Level {bad!r} is no number, so it has no place on an axis.")
     summary = with_model(summary.assign(level=level.astype(float)))
     models = list(summary["model"].cat.categories)
+    lines = summary.groupby("model", observed=True).filter(lambda rows: len(rows) > 1)
     dodge = position_dodge(width=0.03 * (float(np.ptp(level)) or 1.0))
     band = _as_panel(pd.DataFrame({"low": [BAND[0]], "high": [BAND[1]]}), _DIAL["recovery"])
     plot = ggplot(
@@ -94,9 +95,10 @@ def plot_dial(
             size=0.35,
             show_legend=False,
         )
+    if len(lines):
+        plot += geom_line(data=_stack(lines), position=dodge, size=0.8)
     return (
         plot
-        + geom_line(position=dodge, size=0.8)
         + geom_pointrange(
             aes(ymin="value_low", ymax="value_high"),
             position=dodge,

@@ -80,6 +80,7 @@ def make_figures(made: Made) -> dict[str, ggplot]:
         "roles-one": plot_role_drift(made.roles[made.roles["model"] == "small"]),
         "takeover": plot_takeover(make_takeover(30, 9)),
         "takeover-none": plot_takeover(make_takeover(18, 4).assign(in_circuit=False), 3),
+        "dial-of-one-level": plot_dial(made.dial.drop_duplicates("model"), made.base),
         "families": plot_families(made.summary, made.base),
         "overview": plot_overview(made.summary),
         "families-alone": plot_families(small),
