@@ -130,6 +130,32 @@ def score(
 
 
 @app.command()
+def patch(
+    out: Annotated[Path, typer.Option(help="Table to write: .parquet or .csv.")],
+    model: Annotated[str, typer.Option(help="Name, hub name or directory.")] = "smollm2-135m",
+    to: Annotated[
+        str,
+        typer.Option(
+            help="heads: ablate each head by itself; or edges into receivers: L9H6.q,L9H9.v,logits"
+        ),
+    ] = "heads",
+    at: Annotated[
+        str, typer.Option(help="Positions, such as S2,END; for edges one of them, or all.")
+    ] = "END",
+    condition: Annotated[str, typer.Option(help="See `circuitgen conditions`.")] = "base",
+    n_prompts: Annotated[int, typer.Option(help="Prompts to patch.")] = 32,
+    ablation: Annotated[str, typer.Option(help="What replaces an output; as for score.")] = "mean",
+    n_reference: Annotated[int, typer.Option(help="Reference prompts behind each mean.")] = 64,
+    seed: Annotated[int, typer.Option(help="Of the prompts.")] = 0,
+    split: Annotated[str, typer.Option(help="test, discovery or all.")] = "test",
+) -> None:
+    """Patch every head, or every edge into some heads, exactly; one row per prompt and patch."""
+    from circuitgen.terminal_patch import show_patching
+
+    show_patching(model, to, at, condition, n_prompts, ablation, n_reference, seed, split, out)
+
+
+@app.command()
 def discover(
     model: Annotated[str, typer.Option(help="Name, hub name or directory.")] = "smollm2-135m",
     n_prompts: Annotated[int, typer.Option(help="Prompts of the discovery split.")] = 64,
