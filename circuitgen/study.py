@@ -5,6 +5,8 @@ computed if not. The model is loaded only when something has to be computed, so
 a clone with the stored results rebuilds the paper with no model at all.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -184,7 +186,7 @@ class Study:
 
         decides = {
             "model": self.declaration.identity,
-            "conditions": [condition.identity for condition in conditions],
+            "conditions": {one.name: _digest(one.identity) for one in conditions},
             "n_prompts": n_prompts,
             "split": split,
             "n_reference": self.n_reference,
@@ -357,3 +359,8 @@ class Study:
         }
         request = Request(measurement, _VERSIONS[measurement], decides)
         return self.store.table(request, compute)
+
+
+def _digest(identity: Any) -> str:
+    """A short name for what is long to write out: a sidecar is for people to read."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
