@@ -119,7 +119,7 @@ def test_what_is_cut_and_flagged_is_said(made: Made) -> None:
     frame = made.frame.assign(activation=made.frame["activation"].where(made.frame.index > 4))
     frame.loc[10, "activation"] = 9.0
     told = str(plot_activation_distributions(frame).labels.subtitle)
-    assert f"of {len(frame)} prompts" in told and "beyond the axis drawn at its ends" in told
+    assert f"of {len(frame)} prompts" in told and "beyond the axis, drawn at its ends" in told
 
 
 def test_conditions_are_sorted_by_the_first_model(made: Made) -> None:
