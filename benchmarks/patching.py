@@ -1,6 +1,8 @@
 """What exact patching costs, against the naive way, as ratios taken in one run.
 
-    python -m benchmarks.patching --out figures.json
+    python -m benchmarks.patching --out benchmarks/patching.json
+
+writes the figures that the book's colophon shows.
 
 On SmolLM2 and on a random model of GPT-2 Small's shape, 64 prompts. For each
 work one row of a table:
@@ -51,6 +53,7 @@ from circuitgen.models.anatomy import Anatomy, read_anatomy
 from circuitgen.models.quiet import quiet_libraries
 from circuitgen.models.words import load_word_tokenizer
 from circuitgen.prompts import Encoder, PromptSet, build_prompts, load_condition
+from circuitgen.results import provenance
 from circuitgen.scoring import (
     Intervention,
     Receiver,
@@ -123,6 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure, print the table, and write the figures as JSON."""
     asked = _parse(arguments)
     figures: dict[str, Any] = {
+        **provenance(),
         "threads": torch.get_num_threads(),
         "n_prompts": asked.n_prompts,
         "models": {},

@@ -172,6 +172,17 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     _replace(path, writers[path.suffix])
 
 
+def provenance() -> dict[str, Any]:
+    """When, from which commit, with which packages and on which machine something is measured."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in _RECORDED_PACKAGES},
+        "hardware": {"machine": platform.machine(), "cpu": _cpu(), "cores": os.cpu_count()},
+    }
+
+
 def _keep(
     frame: pd.DataFrame, path: Path, request: Request, seconds: float, refused: str | None
 ) -> None:
@@ -188,11 +199,7 @@ def _keep(
         "rows": len(frame),
         "columns": list(map(str, frame.columns)),
         "seconds": round(seconds, 3),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in _RECORDED_PACKAGES},
-        "hardware": {"machine": platform.machine(), "cpu": _cpu(), "cores": os.cpu_count()},
+        **provenance(),
     }
     if refused is not None:
         told["replaces"] = refused
