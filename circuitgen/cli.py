@@ -158,15 +158,105 @@ def patch(
 @app.command()
 def discover(
     model: Annotated[str, typer.Option(help="Name, hub name or directory.")] = "smollm2-135m",
+    level: Annotated[str, typer.Option(help="node: heads with roles; or edge.")] = "node",
+    method: Annotated[
+        str | None, typer.Option(help="How edges are scored; eap-ig-inputs if left out.")
+    ] = None,
     n_prompts: Annotated[int, typer.Option(help="Prompts of the discovery split.")] = 64,
     seed: Annotated[int, typer.Option(help="Of the prompts.")] = 0,
-    target: Annotated[float, typer.Option(help="Recovery to reach.")] = 0.9,
-    out: Annotated[Path | None, typer.Option(help="Circuit file (JSON) to write.")] = None,
+    target: Annotated[
+        float | None, typer.Option(help="Recovery that nodes must reach; 0.9 if left out.")
+    ] = None,
+    n_edges: Annotated[
+        int | None, typer.Option(help="Edges to choose; 1 % of them if left out.")
+    ] = None,
+    selection: Annotated[
+        str, typer.Option(help="top: the best edges; greedy: grown from the logits.")
+    ] = "top",
+    signed: Annotated[
+        bool, typer.Option("--signed", help="Choose edges by signed score, not by size.")
+    ] = False,
+    median: Annotated[
+        bool, typer.Option("--median", help="Median over prompts, not the mean.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write: of nodes .json, of edges .json or .pt.")
+    ] = None,
 ) -> None:
-    """Discover a model's circuit on base prompts."""
-    from circuitgen.terminal import show_discovery
+    """Discover a model's circuit on base prompts, of nodes or of edges."""
+    if level == "node":
+        from circuitgen.terminal import show_discovery
 
-    show_discovery(model, n_prompts, seed, target, out)
+        if method is not None or n_edges is not None or signed or median or selection != "top":
+            raise InputError(
+                "--method, --n-edges, --selection, --signed and --median are for edges; "
+                "add --level edge."
+            )
+        show_discovery(model, n_prompts, seed, 0.9 if target is None else target, out)
+    elif level == "edge":
+        from circuitgen.terminal_edges import show_edge_discovery
+
+        if target is not None:
+            raise InputError("--target is for nodes; choose edges by --n-edges.")
+        show_edge_discovery(
+            model,
+            "eap-ig-inputs" if method is None else method,
+            n_prompts,
+            seed,
+            n_edges,
+            selection,
+            signed=signed,
+            median=median,
+            out=out,
+        )
+    else:
+        raise InputError(f"There is no level {level!r}; choose node or edge.")
+
+
+@app.command()
+def evaluate(
+    files: Annotated[
+        list[Path], typer.Argument(help="MIB files (.json, .pt) or circuit files (.json).")
+    ],
+    model: Annotated[str, typer.Option(help="Name, hub name or directory.")] = "smollm2-135m",
+    condition: Annotated[str, typer.Option(help="See `circuitgen conditions`.")] = "base",
+    n_prompts: Annotated[int, typer.Option(help="Prompts to evaluate on.")] = 64,
+    ablation: Annotated[str, typer.Option(help="counterfactual, mean or zero.")] = "counterfactual",
+    seed: Annotated[int, typer.Option(help="Of the prompts and of random rankings.")] = 0,
+    split: Annotated[str, typer.Option(help="test, discovery or all.")] = "test",
+    n_random: Annotated[int, typer.Option(help="Random rankings to set beside them.")] = 0,
+    signed: Annotated[
+        bool, typer.Option("--signed", help="Choose edges by signed score, not by size.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Table to write: .parquet or .csv.")] = None,
+) -> None:
+    """Evaluate circuits of files: CPR and CMD of rankings, faithfulness of choices."""
+    from circuitgen.terminal_edges import show_evaluation
+
+    show_evaluation(
+        files,
+        model,
+        condition,
+        n_prompts,
+        ablation,
+        seed,
+        split,
+        n_random,
+        signed=signed,
+        out=out,
+    )
+
+
+@app.command()
+def table(
+    files: Annotated[list[Path], typer.Argument(help="Tables that `circuitgen evaluate` wrote.")],
+    layout: Annotated[str, typer.Option("--format", help="markdown or csv.")] = "markdown",
+    out: Annotated[Path | None, typer.Option(help="File to write: .md or .csv.")] = None,
+) -> None:
+    """Gather evaluated circuits into one table."""
+    from circuitgen.terminal_edges import show_table
+
+    show_table(files, layout, out)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

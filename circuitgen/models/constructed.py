@@ -61,10 +61,17 @@ __all__ = [
     "BACKUP_SHARE",
     "CIRCUIT_POSITIONS",
     "LOGIT_DIFF",
+    "MARGIN",
+    "attend",
+    "boot_checked",
     "boot_constructed_ioi",
+    "constructed_config",
+    "constructed_edges",
     "constructed_truth",
     "constructed_weights",
+    "declare_constructed",
     "declare_constructed_ioi",
+    "write_words",
 ]
 
 LOGIT_DIFF = 8.0
@@ -107,22 +114,49 @@ def constructed_truth(n_decoys: int = len(DECOYS)) -> dict[tuple[int, int], str]
     return heads | {head: "decoy" for head, _, _ in DECOYS[:n_decoys]} | CIRCUIT
 
 
+def constructed_edges() -> tuple[str, ...]:
+    """The edges of the circuit, by the names of `circuitgen.circuits.Graph`.
+
+    They are those whose value differs between a prompt and its counterfactual
+    (IO and S exchanged at S2) in a way that anything reads: replacing any of them
+    alone by the counterfactual's changes the logit difference, replacing any other
+    changes nothing, and they alone give LOGIT_DIFF. What the keys and values of the
+    first clause and the flags carry is the same in both prompts, and the backup
+    puts out nothing while the name mover works; so their edges are not among these.
+    """
+    return (
+        "input->a0.h0<q>",
+        "a0.h0->a1.h2<v>",
+        "a1.h2->a2.h1<q>",
+        "input->a2.h1<k>",
+        "a2.h1->logits",
+    )
+
+
 def declare_constructed_ioi(dtype: str = "float32") -> ModelDeclaration:
     """Declare the model with all its decoys, from constants only."""
-    layout = _layout(len(read_names()))
+    return declare_constructed(
+        "constructed-ioi", SHA256, dtype, N_LAYERS, N_HEADS, _layout(len(read_names()))
+    )
+
+
+def declare_constructed(
+    name: str, sha256: str, dtype: str, n_layers: int, n_heads: int, layout: StreamLayout
+) -> ModelDeclaration:
+    """Declare a model whose weights are written by hand."""
     return ModelDeclaration(
-        name="constructed-ioi",
+        name=name,
         source="computed by circuitgen.models.constructed",
         revision="",
-        weights_sha256=SHA256,
+        weights_sha256=sha256,
         weights="written by hand, exact in float32",
         dtype=dtype,
         architecture=ARCHITECTURE,
-        n_layers=N_LAYERS,
-        n_heads=N_HEADS,
-        n_key_value_heads=N_HEADS,
+        n_layers=n_layers,
+        n_heads=n_heads,
+        n_key_value_heads=n_heads,
         d_model=layout.d_model,
-        d_head=D_HEAD,
+        d_head=layout.d_head,
         d_vocab=len(load_word_tokenizer()),
         attn_only=True,
         prepend_bos=True,
@@ -139,22 +173,46 @@ def boot_constructed_ioi(device: torch.device, dtype: torch.dtype) -> "Transform
         InputError: If the names of the tokenizer changed, so that results would not match.
     """
     weights = constructed_weights()
-    digest = weights_sha256(weights)
-    if digest != SHA256:
-        raise InputError(
-            f"The weights of constructed-ioi have sha256 {digest[:12]}…, not the declared "
-            f"{SHA256[:12]}…: the word tokenizer or the construction changed; restore "
-            "data/models/word-tokenizer, or declare the new hash in circuitgen.models.constructed."
-        )
     n_vocab, d_model = weights["tok_embed.weight"].shape
-    return boot_native_weights(constructed_config(n_vocab, d_model), weights, device, dtype)
+    config = constructed_config(n_vocab, d_model)
+    return boot_checked("constructed-ioi", config, weights, SHA256, device, dtype)
 
 
-def constructed_config(d_vocab: int, d_model: int) -> dict[str, Any]:
+def boot_checked(
+    name: str,
+    config: dict[str, Any],
+    weights: dict[str, Tensor],
+    sha256: str,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> "TransformerBridge":
+    """Boot weights that are written by hand, if they are the declared ones.
+
+    Raises:
+        InputError: If they are not.
+    """
+    digest = weights_sha256(weights)
+    if digest != sha256:
+        raise InputError(
+            f"The weights of {name} have sha256 {digest[:12]}…, not the declared "
+            f"{sha256[:12]}…: the word tokenizer or the construction changed; restore "
+            "data/models/word-tokenizer, or declare the new hash in circuitgen.models."
+        )
+    return boot_native_weights(config, weights, device, dtype)
+
+
+def constructed_config(
+    d_vocab: int,
+    d_model: int,
+    *,
+    name: str = "constructed-ioi",
+    n_layers: int = N_LAYERS,
+    n_heads: int = N_HEADS,
+) -> dict[str, Any]:
     """Return the settings of the native architecture that the weights belong to."""
     return {
-        "n_layers": N_LAYERS,
-        "n_heads": N_HEADS,
+        "n_layers": n_layers,
+        "n_heads": n_heads,
         "d_model": d_model,
         "d_head": D_HEAD,
         "n_ctx": N_CTX,
@@ -163,40 +221,45 @@ def constructed_config(d_vocab: int, d_model: int) -> dict[str, Any]:
         "normalization_type": None,
         "positional_embedding_type": "standard",
         "seed": 0,
-        "model_name": "constructed-ioi",
+        "model_name": name,
     }
 
 
 def constructed_weights(n_decoys: int = len(DECOYS)) -> dict[str, Tensor]:
     """Write the weights down, with the first `n_decoys` decoys; other heads stay zero."""
-    names = read_names()
+    layout = _layout(len(read_names()))
+    weights = write_words(layout, N_LAYERS, N_HEADS)
+
+    def head(layer: int, index: int) -> HeadWriter:
+        return HeadWriter(weights, layout, layer, index)
+
+    duplicate_token = attend("same_name", head(0, 0))
+    duplicate_token.copy("id", "token", "duplicate_id").copy("gate", "is_name", "duplicated")
+    inhibition = attend("duplicated", head(1, 2))
+    inhibition.copy("id", "duplicate_id", "inhibited_id").copy("gate", "duplicated", "inhibited")
+    mover = attend("mover", head(2, 1))
+    mover.copy("id", "token", "output_id", LOGIT_DIFF).copy("gate", "is_name", "moved")
+    backup = attend("mover", head(3, 0)).match("gate", "moved", "is_name", -2 * MARGIN)
+    backup.copy("id", "token", "output_id", BACKUP_SHARE * LOGIT_DIFF)
+    for number, ((layer, index), pattern, source) in enumerate(DECOYS[:n_decoys]):
+        decoy = attend(pattern, head(layer, index)).read("gate", source or "is_name")
+        if source is not None:
+            decoy.copy("gate", source, f"unread_{number}")
+    return weights
+
+
+def write_words(layout: StreamLayout, n_layers: int, n_heads: int) -> dict[str, Tensor]:
+    """Weights with embeddings and unembedding written, and all heads zero."""
     tokenizer = load_word_tokenizer()
-    layout = _layout(len(names))
-    ids = [int(tokenizer.vocab[name]) for name in names]
-    weights = _empty_weights(len(tokenizer), layout)
+    weights = _empty_weights(len(tokenizer), layout, n_layers, n_heads)
     embed, unembed = weights["tok_embed.weight"], weights["head.weight"]
-    for index, token in enumerate(ids):
+    for index, name in enumerate(read_names()):
+        token = int(tokenizer.vocab[name])
         embed[token, layout["token"].start + index] = 1.0
         embed[token, layout["is_name"]] = 1.0
         unembed[token, layout["output_id"].start + index] = 1.0
     embed[:, layout["one"]] = 1.0
     weights["pos.weight"][:, layout["position"]] = torch.eye(N_CTX)
-
-    def head(layer: int, index: int) -> HeadWriter:
-        return HeadWriter(weights, layout, layer, index)
-
-    duplicate_token = _attend("same_name", head(0, 0))
-    duplicate_token.copy("id", "token", "duplicate_id").copy("gate", "is_name", "duplicated")
-    inhibition = _attend("duplicated", head(1, 2))
-    inhibition.copy("id", "duplicate_id", "inhibited_id").copy("gate", "duplicated", "inhibited")
-    mover = _attend("mover", head(2, 1))
-    mover.copy("id", "token", "output_id", LOGIT_DIFF).copy("gate", "is_name", "moved")
-    backup = _attend("mover", head(3, 0)).match("gate", "moved", "is_name", -2 * MARGIN)
-    backup.copy("id", "token", "output_id", BACKUP_SHARE * LOGIT_DIFF)
-    for number, ((layer, index), pattern, source) in enumerate(DECOYS[:n_decoys]):
-        decoy = _attend(pattern, head(layer, index)).read("gate", source or "is_name")
-        if source is not None:
-            decoy.copy("gate", source, f"unread_{number}")
     return weights
 
 
@@ -213,22 +276,27 @@ def _layout(n_names: int) -> StreamLayout:
     )
 
 
-def _attend(pattern: str, head: HeadWriter) -> HeadWriter:
-    """Write the queries and keys of a pattern; without a match the head attends to position 0."""
+def attend(pattern: str, head: HeadWriter, path: str = "") -> HeadWriter:
+    """Write the queries and keys of a pattern; without a match the head attends to position 0.
+
+    Args:
+        path: Ending of the names of the flags and identities that it reads.
+    """
     high = 2 * MARGIN
     patterns: dict[str, Callable[[], object]] = {
         "same_name": lambda: (
             head.match("id", "token", "token", high),
             head.match("position", "position", "position", -high),
         ),
-        "duplicated": lambda: head.match("gate", "one", "duplicated", high),
+        "after_same_name": lambda: head.match("id", "token", "previous_id", high),
+        "duplicated": lambda: head.match("gate", "one", f"duplicated{path}", high),
         "mover": lambda: (
-            head.match("gate", "inhibited", "is_name", high),
-            head.match("id", "inhibited_id", "token", -high),
+            head.match("gate", f"inhibited{path}", "is_name", high),
+            head.match("id", f"inhibited_id{path}", "token", -high),
         ),
         "first_subject": lambda: (
-            head.match("id", "inhibited_id", "token", high),
-            head.match("gate", "one", "duplicated", -high),
+            head.match("id", f"inhibited_id{path}", "token", high),
+            head.match("gate", "one", f"duplicated{path}", -high),
         ),
         "previous": lambda: head.match("position", "position", "position", high, offset=1),
         "sink": lambda: None,
@@ -237,14 +305,16 @@ def _attend(pattern: str, head: HeadWriter) -> HeadWriter:
     return head.match("sink", "one", "position", MARGIN)
 
 
-def _empty_weights(d_vocab: int, layout: StreamLayout) -> dict[str, Tensor]:
-    d_model, d_heads = layout.d_model, N_HEADS * D_HEAD
+def _empty_weights(
+    d_vocab: int, layout: StreamLayout, n_layers: int, n_heads: int
+) -> dict[str, Tensor]:
+    d_model, d_heads = layout.d_model, n_heads * layout.d_head
     weights = {
         "tok_embed.weight": torch.zeros(d_vocab, d_model),
         "pos.weight": torch.zeros(N_CTX, d_model),
         "head.weight": torch.zeros(d_vocab, d_model),
     }
-    for layer in range(N_LAYERS):
+    for layer in range(n_layers):
         attention = f"layers.{layer}.attn"
         for matrix in ("q", "k", "v"):
             weights[f"{attention}.{matrix}.weight"] = torch.zeros(d_heads, d_model)

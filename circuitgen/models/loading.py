@@ -41,7 +41,7 @@ def load_model(
         raise InputError(f"A model cannot compute in {dtype_name}; pass float32 or bfloat16.")
     declaration = declare_model(name, dtype_name)
     tokenizer: PreTrainedTokenizerFast
-    if name in ("tiny-ioi", "constructed-ioi"):
+    if name in ("tiny-ioi", "constructed-ioi", "constructed-wide"):
         bridge, tokenizer = _boot_small(name, place, dtype)
     else:
         directory = _directory_of(name, declaration)
@@ -114,6 +114,10 @@ def _boot_small(
             from circuitgen.models.tiny import boot_tiny_ioi
 
             bridge = boot_tiny_ioi(device, dtype)
+        elif name == "constructed-wide":
+            from circuitgen.models.constructed_wide import boot_constructed_wide
+
+            bridge = boot_constructed_wide(device, dtype)
         else:
             from circuitgen.models.constructed import boot_constructed_ioi
 

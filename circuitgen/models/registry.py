@@ -89,7 +89,7 @@ DECLARATIONS = {
         license="MIT",
     ),
 }
-NAMES = (*DECLARATIONS, "tiny-ioi", "constructed-ioi")
+NAMES = (*DECLARATIONS, "tiny-ioi", "constructed-ioi", "constructed-wide")
 
 
 def declare_model(name: str, dtype: str = "float32") -> ModelDeclaration:
@@ -115,6 +115,10 @@ def declare_model(name: str, dtype: str = "float32") -> ModelDeclaration:
         from circuitgen.models.constructed import declare_constructed_ioi
 
         return declare_constructed_ioi(dtype)
+    if name == "constructed-wide":
+        from circuitgen.models.constructed_wide import declare_constructed_wide
+
+        return declare_constructed_wide(dtype)
     directory = local_directory(name)
     if directory is not None:
         from circuitgen.models.directories import declare_directory
@@ -176,6 +180,12 @@ def list_models() -> list[ModelListing]:
         listing(
             "constructed-ioi",
             "weights written by hand; the circuit is known, with decoys and a backup head",
+            is_word_tokenizer_available(),
+            "part of the package, with the tokenizer of the repository's data/models",
+        ),
+        listing(
+            "constructed-wide",
+            "the same with 40 heads, two paths and a negative name mover",
             is_word_tokenizer_available(),
             "part of the package, with the tokenizer of the repository's data/models",
         ),

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from circuitgen.models.anatomy import Anatomy, Attention, Layer, Linear
+from circuitgen.models.anatomy import Anatomy, Attention, Layer, Linear, Mlp
 
 __all__ = [
     "Ablation",
@@ -27,8 +27,10 @@ __all__ = [
     "add_mlp",
     "attention_written",
     "finish_layer",
+    "mlp_written",
     "project_keys_values",
     "project_queries",
+    "rotate",
     "run",
     "visible",
 ]
@@ -130,12 +132,15 @@ def finish_layer(
 
 def add_mlp(layer: Layer, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
     """Write the MLP's output into the residual stream."""
-    if layer.mlp is None:
-        return x
-    written = layer.mlp(x if layer.mlp_norm is None else layer.mlp_norm(x))
-    if layer.mlp_post_norm is not None:
-        written = layer.mlp_post_norm(written)
-    return x + written
+    return x if layer.mlp is None else x + mlp_written(layer, layer.mlp, x)
+
+
+def mlp_written(
+    layer: Layer, mlp: Mlp, x: Float[Tensor, "*batch d_model"]
+) -> Float[Tensor, "*batch d_model"]:
+    """What the layer's MLP adds to the residual stream that it reads."""
+    written = mlp(x if layer.mlp_norm is None else layer.mlp_norm(x))
+    return written if layer.mlp_post_norm is None else layer.mlp_post_norm(written)
 
 
 def project_queries(
@@ -160,7 +165,7 @@ def project_queries(
     query = linear(x).unflatten(-1, (-1, d_head))
     if attention.query_norm is not None:
         query = attention.query_norm(query).to(query.dtype)
-    return _rotate(attention, query, places, n_pos)
+    return rotate(attention, query, places, n_pos)
 
 
 def project_keys_values(
@@ -175,7 +180,7 @@ def project_keys_values(
     value = attention.value(x).unflatten(-1, (-1, d_head))
     if attention.key_norm is not None:
         key = attention.key_norm(key).to(key.dtype)
-    return _rotate(attention, key, places, n_pos), value
+    return rotate(attention, key, places, n_pos), value
 
 
 def visible(
@@ -235,7 +240,13 @@ def _head_outputs(
     return (pattern @ value).transpose(1, 2)
 
 
-def _rotate(attention: Attention, x: Tensor, places: Int[Tensor, " pos"], n_pos: int) -> Tensor:
+def rotate(
+    attention: Attention,
+    x: Float[Tensor, "*batch pos head d_head"],
+    places: Int[Tensor, " pos"],
+    n_pos: int,
+) -> Float[Tensor, "*batch pos head d_head"]:
+    """Queries or keys as they meet, turned by their positions where the model does that."""
     if attention.rotary is None:
         return x
     cos, sin = (table[places][:, None].to(x.dtype) for table in attention.rotary(n_pos))

@@ -54,7 +54,7 @@ from circuitgen.scoring.intervene import Batch, check_circuits
 from circuitgen.scoring.memory import Sizes, halve_until_it_fits, plan_batches
 from circuitgen.scoring.rerun import carry_on, enter
 
-__all__ = ["LOGITS", "Receiver", "patch_paths"]
+__all__ = ["LOGITS", "Receiver", "head_output", "patch_paths"]
 
 PARTS = ("q", "k", "v")
 
@@ -346,7 +346,7 @@ class _Part:
         anatomy, base, index = self.anatomy, self.base, head.layer
         changed = self.places if part == "q" else after
         z = base.z[index][:, None, changed].repeat(1, x.shape[1], 1, 1, 1)
-        z[:, :, :, head.head] = _head_output(
+        z[:, :, :, head.head] = head_output(
             anatomy.layers[index], base, head, part, x, self.places, changed
         )
         x = enter(anatomy, base, index, z, changed, after)
@@ -355,7 +355,7 @@ class _Part:
         return x[:, :, -1]
 
 
-def _head_output(
+def head_output(
     layer: Layer,
     base: Trace,
     head: Head,
