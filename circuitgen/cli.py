@@ -179,6 +179,9 @@ def discover(
     median: Annotated[
         bool, typer.Option("--median", help="Median over prompts, not the mean.")
     ] = False,
+    neurons: Annotated[
+        bool, typer.Option("--neurons", help="Also score each component of what nodes write.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="File to write: of nodes .json, of edges .json or .pt.")
     ] = None,
@@ -187,9 +190,9 @@ def discover(
     if level == "node":
         from circuitgen.terminal import show_discovery
 
-        if method is not None or n_edges is not None or signed or median or selection != "top":
+        if method is not None or n_edges or signed or median or neurons or selection != "top":
             raise InputError(
-                "--method, --n-edges, --selection, --signed and --median are for edges; "
+                "--method, --n-edges, --selection, --signed, --median and --neurons are for edges; "
                 "add --level edge."
             )
         show_discovery(model, n_prompts, seed, 0.9 if target is None else target, out)
@@ -207,6 +210,7 @@ def discover(
             selection,
             signed=signed,
             median=median,
+            neurons=neurons,
             out=out,
         )
     else:

@@ -23,6 +23,7 @@ from circuitgen.circuits import (
     write_mib,
 )
 from circuitgen.discovery.methods import METHODS
+from circuitgen.discovery.neurons import score_neurons
 from circuitgen.discovery.select import select_greedy, select_top
 from circuitgen.errors import InputError
 from circuitgen.localization import (
@@ -47,6 +48,7 @@ __all__ = ["show_edge_discovery", "show_evaluation", "show_table"]
 
 SELECTIONS = ("top", "greedy")
 _FORMATS = ("markdown", "csv")
+_NEURON_METHOD = "eap-ig-inputs"
 _TOP = 10
 _N_REFERENCE = 64
 _HEADINGS = (
@@ -72,6 +74,7 @@ def show_edge_discovery(
     *,
     signed: bool,
     median: bool,
+    neurons: bool,
     out: Path | None,
 ) -> None:
     """Score every edge by a method, choose the best, and write both as a file of MIB's format."""
@@ -83,6 +86,8 @@ def show_edge_discovery(
         raise InputError(
             f"There is no selection {selection!r}; choose one of {', '.join(SELECTIONS)}."
         )
+    if neurons and method != _NEURON_METHOD:
+        raise InputError(f"--neurons scores by {_NEURON_METHOD}, not by {method}; leave one out.")
     check_size(n_prompts, "discovery")
     if out is not None:
         _check_out(out, (".json", ".pt"))
@@ -95,8 +100,10 @@ def show_edge_discovery(
             "that many."
         )
     prompts = study.prompts("base", n_prompts, "discovery")
-    found = METHODS[method](read_anatomy(study.loaded.bridge), prompts, seed=seed)
+    anatomy = read_anatomy(study.loaded.bridge)
+    found = METHODS[method](anatomy, prompts, seed=seed)
     scores = found.median() if median else found.mean()
+    average = np.median if median else np.mean
     select = select_greedy if selection == "greedy" else select_top
     chosen = prune(graph, select(graph, scores, wanted, absolute=not signed))
     circuit = EdgeCircuit(
@@ -104,6 +111,7 @@ def show_edge_discovery(
         graph,
         scores,
         chosen,
+        neuron_scores=average(score_neurons(anatomy, prompts), axis=0) if neurons else None,
         provenance={"model": model, "method": method, "n_prompts": n_prompts, "seed": seed},
     )
     print(

@@ -33,12 +33,16 @@ def test_edges_are_discovered_evaluated_and_gathered(
 ) -> None:
     found, known, out = tmp_path / "found.json", tmp_path / "known.pt", tmp_path / "r.parquet"
     asked = ["--level", "edge", "--method", "eap-ig-inputs", "--n-prompts", "4", "--n-edges", "12"]
-    assert main(["discover", *MODEL, *asked, "--out", str(found)]) == 0
+    assert main(["discover", *MODEL, *asked, "--neurons", "--out", str(found)]) == 0
     told = capsys.readouterr().out
     assert "a2.h1->logits" in told
     circuit = read_mib(found)
     assert is_ranking(circuit)
     assert len(circuit) <= 12
+    assert circuit.neuron_scores is not None
+    by_node = np.nansum(circuit.neuron_scores, 1)
+    assert circuit.scores is not None
+    np.testing.assert_allclose(by_node, np.nansum(circuit.scores, 1), atol=1e-2)
     write_mib(truth, known)
     assert not is_ranking(read_mib(known))
     few = ["--n-prompts", "4", "--n-random", "1", "--out", str(out)]
@@ -110,6 +114,10 @@ SHARED = str(ROOT / "data" / "circuits" / "ioi-wang.json")
         (["table", "none.parquet"], "none.parquet does not exist"),
         (["table", "{truth}"], "cannot be read"),
         (["table", "{truth}", "--format", "latex"], "no format 'latex'"),
+        (
+            ["discover", *MODEL, "--level", "edge", "--method", "eap", "--neurons"],
+            "--neurons scores by eap-ig-inputs, not by eap",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence(
