@@ -1,11 +1,13 @@
 """What every chapter shows in the same way: computed prose, tables, which weights."""
 
+import math
+
 import pandas as pd
 from IPython.display import Markdown, display
 
 from circuitgen.models import ModelDeclaration
 
-__all__ = ["say", "show_table", "show_weights"]
+__all__ = ["as_markdown", "say", "show_noted_table", "show_table", "show_weights"]
 
 
 def say(text: str) -> None:
@@ -15,7 +17,35 @@ def say(text: str) -> None:
 
 def show_table(frame: pd.DataFrame) -> None:
     """Show a table as Markdown, which every format of the book can set."""
-    say(frame.to_markdown(index=False, disable_numparse=True))
+    say(as_markdown(frame))
+
+
+def show_noted_table(label: str, frame: pd.DataFrame, note: str) -> None:
+    """Show a table under a label of its own, for a cell that may as well show none.
+
+    Args:
+        label: What references name, such as ``tbl-lexical-known``.
+        note: The caption.
+    """
+    say(f"::: {{#{label}}}\n\n{as_markdown(frame)}\n\n{note}\n\n:::")
+
+
+def as_markdown(frame: pd.DataFrame) -> str:
+    """Write a table as Markdown with columns of widths that a page can be set in.
+
+    Where a row is wider than the page its columns share the page in proportion to the
+    dashes below their heads. Each gets what its longest word needs, and more by the
+    square root of its longest cell, so that long sentences do not crush the numbers.
+    """
+    head, _, *rows = frame.to_markdown(index=False, disable_numparse=True).splitlines()
+    widths = [_width([str(name), *map(str, frame[name])]) for name in frame]
+    return "\n".join([head, "|" + "|".join(":" + "-" * width for width in widths) + "|", *rows])
+
+
+def _width(cells: list[str]) -> int:
+    longest = max(map(len, cells))
+    word = max((len(word) for cell in cells for word in cell.split()), default=1)
+    return max(3, word, min(longest, round(4 * math.sqrt(longest))))
 
 
 def show_weights(*declared: ModelDeclaration) -> None:
