@@ -8,7 +8,7 @@ a clone with the stored results rebuilds the paper with no model at all.
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +17,9 @@ import pandas as pd
 
 from circuitgen.circuits import Circuit, Head, Member, load_circuit
 from circuitgen.discovery import Discovery, discover_circuit, patch_heads
+from circuitgen.discovery.attribution_graph import AttributionGraph, build_attribution_graph
 from circuitgen.discovery.discover import circuit_from_tables
+from circuitgen.discovery.edge_tests import check_edges
 from circuitgen.discovery.patching import effects_table
 from circuitgen.errors import NotCovered
 from circuitgen.models import LoadedModel, ModelDeclaration, declare_model, load_model
@@ -60,6 +62,8 @@ _VERSIONS = {
     "repair": 1,
     "coverage": 2,
     "head-effects": 1,
+    "attribution-graph": 1,
+    "edge-tests": 1,
 }
 """Raised by hand when the meaning of a measurement changes."""
 
@@ -255,6 +259,73 @@ class Study:
             self.declaration, nodes, evidence, curve, asked | {"seed": self.seed}
         )
         return Discovery(circuit, nodes, curve, evidence)
+
+    def attribution_graph(
+        self,
+        number: int = 0,
+        condition: str = "base",
+        *,
+        n_prompts: int = 256,
+        n_edges: int = 40,
+    ) -> AttributionGraph:
+        """The attribution graph of one prompt of a condition's test split.
+
+        Args:
+            number: Which of the `n_prompts` prompts.
+
+        Raises:
+            InputError: As `build_attribution_graph`.
+        """
+        found: list[AttributionGraph] = []
+
+        def part(name: str) -> pd.DataFrame:
+            def compute() -> pd.DataFrame:
+                if not found:
+                    prompts = self.prompts(condition, n_prompts, "test")
+                    anatomy = read_anatomy(self.loaded.bridge)
+                    found.append(build_attribution_graph(anatomy, prompts, number, n_edges=n_edges))
+                table: pd.DataFrame = getattr(found[0], name)
+                return table
+
+            return self._table(
+                "attribution-graph",
+                compute,
+                part=name,
+                condition=condition,
+                split="test",
+                number=number,
+                n_prompts=n_prompts,
+                n_edges=n_edges,
+            )
+
+        return AttributionGraph(*(part(one.name) for one in fields(AttributionGraph)))
+
+    def edge_tests(
+        self,
+        edges: Sequence[str],
+        number: int = 0,
+        condition: str = "base",
+        *,
+        n_prompts: int = 256,
+        n_others: int = 32,
+    ) -> pd.DataFrame:
+        """The table of `check_edges` for a prompt of a condition's test split."""
+        return self._table(
+            "edge-tests",
+            lambda: check_edges(
+                read_anatomy(self.loaded.bridge),
+                self.prompts(condition, n_prompts, "test"),
+                edges,
+                number,
+                n_others=n_others,
+            ),
+            condition=condition,
+            split="test",
+            edges=list(edges),
+            number=number,
+            n_prompts=n_prompts,
+            n_others=n_others,
+        )
 
     def exact_patching(self, n_prompts: int = 16) -> pd.DataFrame:
         """Exact single-head effects, per head and position, on the discovery split."""

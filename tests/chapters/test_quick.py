@@ -42,6 +42,13 @@ QUICK = {
         name: value for name, value in FAMILY.items() if name not in ("known_model", "n_effects")
     }
     | {"families": "adversarial"},
+    "D-attribution-graph": {
+        "model": "constructed-ioi",
+        "n_prompts": 48,
+        "n_others": 8,
+        "n_discovery": 24,
+        "n_reference": 8,
+    },
 }
 
 
