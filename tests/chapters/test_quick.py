@@ -35,7 +35,7 @@ QUICK = {
     "03-syntactic-variation": FAMILY | {"conditions": "order-abba,filler-before-10,passive"},
     # Its words are beyond the small vocabulary, so few prompts of a real model.
     "04-domain-variation": FAMILY
-    | {"model": "smollm2-135m", "conditions": "news", "n_prompts": 16, "n_effects": 2},
+    | {"model": "smollm2-135m", "conditions": "news", "n_prompts": 8, "n_effects": 1},
     "05-adversarial-variation": FAMILY | {"conditions": "double-io,extra-s,no-repeat"},
     "B-colophon": {"slowest": 3},
     "C-all-conditions": {

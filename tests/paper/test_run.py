@@ -158,7 +158,7 @@ def test_a_killed_run_leaves_the_chapter(
     write_chapter: Write, book: Path, number: signal.Signals
 ) -> None:
     started = book.parent / "started"
-    slow = f"import pathlib, time\npathlib.Path({str(started)!r}).touch()\ntime.sleep(60)"
+    slow = f"import pathlib, time\npathlib.Path({str(started)!r}).touch()\ntime.sleep(600)"
     write_chapter("# First {#sec-first}", code(slow))
     before = files_below(book)
     script = (
@@ -177,7 +177,10 @@ def test_a_killed_run_leaves_the_chapter(
     while not started.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=30)
+    try:
+        _, stderr = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert started.exists()
     assert files_below(book) == before
     if number == signal.SIGINT:
