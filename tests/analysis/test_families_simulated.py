@@ -124,17 +124,19 @@ def test_false_positives_are_as_many_as_stated() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("n_templates", [4, 8])
 def test_false_positive_rates_in_many_families(n_templates: int) -> None:
-    n_sims = 500
+    n_sims = 100
     single, families, corrected = measure_false_positives(n_sims, n_templates)
-    rates = single / (6 * n_sims), families / n_sims, corrected / n_sims
-    assert rates[0] <= 0.065 and rates[2] <= 0.08 and rates[1] > rates[2], rates
+    # Neither a single test nor a family after Holm says more often than 5 % what is not so.
+    assert stats.binom.sf(single - 1, 6 * n_sims, 0.05) > 1e-3, single
+    assert stats.binom.sf(corrected - 1, n_sims, 0.05) > 1e-3, corrected
+    assert families > corrected
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_templates", [4, 8])
 @pytest.mark.parametrize("effects", EFFECTS.values(), ids=EFFECTS)
 def test_coverage_in_many_simulations(n_templates: int, effects: tuple[float, float]) -> None:
-    n_sims = 1000
+    n_sims = 250
     covered = count_covered(n_templates, effects, n_sims)
     assert within_chance(covered, n_sims, 0.93, 0.98), covered / n_sims
 
