@@ -64,6 +64,11 @@ _VERSIONS = {
     "head-effects": 1,
     "attribution-graph": 1,
     "edge-tests": 1,
+    "edge-scores": 1,
+    "edge-scores-by-prompt": 1,
+    "edge-curves": 1,
+    "edge-effects": 1,
+    "constant-effects": 1,
 }
 """Raised by hand when the meaning of a measurement changes."""
 

@@ -42,6 +42,19 @@ QUICK = {
         name: value for name, value in FAMILY.items() if name not in ("known_model", "n_effects")
     }
     | {"families": "adversarial"},
+    "E-methods-compared": {
+        "model": "constructed-ioi",
+        "second_model": "none",
+        "known_models": "constructed-ioi",
+        "methods": "eap,eap-ig-inputs",
+        "known_methods": "eap,exact",
+        "n_discovery": 4,
+        "n_prompts": 12,
+        "n_random": 1,
+        "n_exact": 5,
+        "n_constants": 1,
+        "n_reference": 8,
+    },
     "D-attribution-graph": {
         "model": "constructed-ioi",
         "n_prompts": 48,
