@@ -172,6 +172,8 @@ def test_a_killed_run_leaves_the_chapter(
         stdout=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         text=True,
+        # A shell starts what runs in its background deaf to interrupts, and children inherit it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while not started.exists() and time.monotonic() < deadline:
