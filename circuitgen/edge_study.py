@@ -62,10 +62,7 @@ class EdgeStudy(Study):
     @cached_property
     def graph(self) -> Graph:
         """The model's graph, without loading it."""
-        declared = self.declaration
-        return Graph(
-            declared.n_layers, declared.n_heads, declared.d_model, attn_only=declared.attn_only
-        )
+        return Graph.declared(self.declaration)
 
     def edge_scores(
         self, method: str, *, n_prompts: int = 32, n_steps: int | None = None

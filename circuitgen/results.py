@@ -20,7 +20,7 @@ import platform
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +31,15 @@ import pandas as pd
 from circuitgen.errors import InputError
 from circuitgen.paths import DATA, ROOT
 
-__all__ = ["RESULTS_VARIABLE", "Request", "Store", "read_stored", "write_table"]
+__all__ = [
+    "RESULTS_VARIABLE",
+    "Request",
+    "Store",
+    "check_out",
+    "provenance",
+    "read_stored",
+    "write_table",
+]
 
 RESULTS_VARIABLE = "CIRCUITGEN_RESULTS"
 """Environment variable with the folder that computed tables are written to."""
@@ -155,6 +163,21 @@ def read_stored(path: Path, request: Request | None = None) -> pd.DataFrame:
     if request is not None and claimed.to_json() != request.to_json():
         raise InputError(f"Results table {path.name} is refused: it answers another request.")
     return pd.read_parquet(path)
+
+
+def check_out(out: Path, endings: Sequence[str] = ()) -> None:
+    """Refuse a file that could not be written, before any work is done for it.
+
+    Args:
+        endings: Those it may have; none: any.
+
+    Raises:
+        InputError: If it ends otherwise, or its folder is missing.
+    """
+    if endings and out.suffix not in endings:
+        raise InputError(f"{out} ends in neither {' nor '.join(endings)}; choose one of these.")
+    if not out.parent.is_dir():
+        raise InputError(f"{out.parent} is no directory; make it first, or choose another --out.")
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:

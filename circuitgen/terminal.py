@@ -17,7 +17,7 @@ from circuitgen.paths import ROOT
 from circuitgen.prompts import Condition, build_prompts, list_conditions, load_condition
 from circuitgen.prompts.build import check_size
 from circuitgen.prompts.conditions import FAMILIES
-from circuitgen.results import Store, write_table
+from circuitgen.results import Store, check_out, write_table
 from circuitgen.scoring.ablation import check_ablation
 from circuitgen.scoring.intervene import check_positions_choice
 from circuitgen.study import Study
@@ -81,9 +81,7 @@ def show_score(
     out: Path,
 ) -> None:
     """Score a circuit on a condition, write the per-prompt table, and say the gist."""
-    if out.suffix not in (".parquet", ".csv"):
-        raise InputError(f"{out} ends in neither .parquet nor .csv; choose one of these.")
-    _check_folder(out)
+    check_out(out, (".parquet", ".csv"))
     # Before the circuit, which may have to be discovered first.
     load_condition(condition)
     check_size(n_prompts, split)
@@ -111,7 +109,7 @@ def show_discovery(model: str, n_prompts: int, seed: int, target: float, out: Pa
     if not 0 < target <= 1:
         raise InputError(f"The target is a recovery above 0 and up to 1, not {target:g}.")
     if out is not None:
-        _check_folder(out)
+        check_out(out)
     circuit = Study(model, seed=seed, store=_OWN).discovery(n_prompts, target=target).circuit
     print(_describe(circuit))
     if out is not None:
@@ -146,11 +144,6 @@ def _describe(circuit: Circuit) -> str:
     for role, heads in circuit.by_role().items():
         lines.append(f"  {role}: {' '.join(map(str, heads))}")
     return "\n".join(lines)
-
-
-def _check_folder(out: Path) -> None:
-    if not out.parent.is_dir():
-        raise InputError(f"{out.parent} is no directory; make it first, or choose another --out.")
 
 
 def _gist(scores: pd.DataFrame) -> str:

@@ -24,9 +24,9 @@ from circuitgen.circuits import (
 )
 from circuitgen.discovery.methods import METHODS
 from circuitgen.discovery.neurons import score_neurons
-from circuitgen.discovery.select import select_greedy, select_top
 from circuitgen.errors import InputError
 from circuitgen.localization import (
+    SELECTIONS,
     compare_with_known,
     is_ranking,
     measure_choices,
@@ -38,7 +38,7 @@ from circuitgen.models.anatomy import read_anatomy
 from circuitgen.models.known import known_edges
 from circuitgen.prompts import PromptSet, load_condition
 from circuitgen.prompts.build import check_size
-from circuitgen.results import write_table
+from circuitgen.results import check_out, write_table
 from circuitgen.scoring import score_circuit
 from circuitgen.scoring.identify import SHORT
 from circuitgen.scoring.sources import check_edge_ablation, prepare_edge_ablation
@@ -46,7 +46,6 @@ from circuitgen.study import Study
 
 __all__ = ["show_edge_discovery", "show_evaluation", "show_table"]
 
-SELECTIONS = ("top", "greedy")
 _FORMATS = ("markdown", "csv")
 _NEURON_METHOD = "eap-ig-inputs"
 _TOP = 10
@@ -90,9 +89,9 @@ def show_edge_discovery(
         raise InputError(f"--neurons scores by {_NEURON_METHOD}, not by {method}; leave one out.")
     check_size(n_prompts, "discovery")
     if out is not None:
-        _check_out(out, (".json", ".pt"))
+        check_out(out, (".json", ".pt"))
     study = Study(model, seed=seed)
-    graph = _graph(study.declaration)
+    graph = Graph.declared(study.declaration)
     wanted = max(1, graph.n_edges // 100) if n_edges is None else n_edges
     if not 0 < wanted <= graph.n_edges:
         raise InputError(
@@ -104,8 +103,7 @@ def show_edge_discovery(
     found = METHODS[method](anatomy, prompts, seed=seed)
     scores = found.median() if median else found.mean()
     average = np.median if median else np.mean
-    select = select_greedy if selection == "greedy" else select_top
-    chosen = prune(graph, select(graph, scores, wanted, absolute=not signed))
+    chosen = prune(graph, SELECTIONS[selection](graph, scores, wanted, absolute=not signed))
     circuit = EdgeCircuit(
         out.stem if out is not None else f"{model} {method}",
         graph,
@@ -146,7 +144,7 @@ def show_evaluation(
     if n_random < 0:
         raise InputError(f"--n-random is {n_random}; give how many random rankings, 0 for none.")
     if out is not None:
-        _check_out(out, (".parquet", ".csv"))
+        check_out(out, (".parquet", ".csv"))
     study = Study(model, seed=seed, n_reference=_N_REFERENCE)
     circuits = _read_all(files)
     for circuit in circuits.values():
@@ -174,7 +172,7 @@ def show_table(files: Sequence[Path], layout: str, out: Path | None) -> None:
     if layout not in _FORMATS:
         raise InputError(f"There is no format {layout!r}; choose one of {', '.join(_FORMATS)}.")
     if out is not None:
-        _check_out(out, (".csv", ".md"))
+        check_out(out, (".csv", ".md"))
     gathered = pd.concat([_read_results(path) for path in files], ignore_index=True)
     summary = summarise_results(gathered)
     text = summary.to_csv(index=False) if layout == "csv" else _as_markdown(summary)
@@ -245,15 +243,9 @@ def _read_all(files: Sequence[Path]) -> dict[str, Circuit | EdgeCircuit]:
 
 def _check_model(circuit: Circuit | EdgeCircuit, declared: ModelDeclaration) -> None:
     if isinstance(circuit, EdgeCircuit):
-        check_graph(circuit, _graph(declared))
+        check_graph(circuit, Graph.declared(declared))
     else:
         check_fits(circuit, declared.n_layers, declared.n_heads)
-
-
-def _graph(declared: ModelDeclaration) -> Graph:
-    return Graph(
-        declared.n_layers, declared.n_heads, declared.d_model, attn_only=declared.attn_only
-    )
 
 
 def _read_results(path: Path) -> pd.DataFrame:
@@ -266,13 +258,6 @@ def _read_results(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         why = str(error).splitlines()[0]
         raise InputError(f"Results file {path} cannot be read: {why}.") from None
-
-
-def _check_out(out: Path, endings: Sequence[str]) -> None:
-    if out.suffix not in endings:
-        raise InputError(f"{out} ends in neither {' nor '.join(endings)}; choose one of these.")
-    if not out.parent.is_dir():
-        raise InputError(f"{out.parent} is no directory; make it first, or choose another --out.")
 
 
 def _print_table(summary: pd.DataFrame) -> None:

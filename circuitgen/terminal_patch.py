@@ -15,7 +15,7 @@ from circuitgen.discovery import patch_heads
 from circuitgen.errors import InputError
 from circuitgen.models.anatomy import read_anatomy
 from circuitgen.prompts import PromptSet
-from circuitgen.results import write_table
+from circuitgen.results import check_out, write_table
 from circuitgen.scoring import LOGITS, Receiver, patch_paths, prepare_ablation
 from circuitgen.scoring.ablation import check_ablation
 from circuitgen.scoring.identify import identify
@@ -42,10 +42,7 @@ def show_patching(
 
     A run that was stopped goes on from ``<out>.partial`` when it is started again.
     """
-    if out.suffix not in (".parquet", ".csv"):
-        raise InputError(f"{out} ends in neither .parquet nor .csv; choose one of these.")
-    if not out.resolve().parent.is_dir():
-        raise InputError(f"The folder of {out} does not exist; make it, or choose another.")
+    check_out(out, (".parquet", ".csv"))
     check_ablation(ablation, n_reference)
     places = [place.strip() for place in at.split(",")]
     receivers = [] if to == ALL_HEADS else [parse_receiver(one.strip()) for one in to.split(",")]

@@ -57,6 +57,7 @@ def test_receivers_are_read_as_people_write_them(text: str, receiver: Receiver) 
         (["--to", "L2H1.o"], "Receiver L2H1 has no part 'o'; choose one of q, k, v."),
         (["--to", "L2H1.q", "--at", "S2,END"], "An edge is patched at one position or at all"),
         (["--at", "S9"], "S9"),
+        (["--out", "missing/effects.csv"], "missing is no directory; make it first"),
         (["--ablation", "median"], "There is no ablation 'median'"),
     ],
 )
@@ -64,7 +65,7 @@ def test_what_cannot_be_patched_is_refused_in_a_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture, asked: list[str], told: str
 ) -> None:
     out = tmp_path / "effects.parquet"
-    assert main(["patch", *FEW, *asked, "--out", str(out)]) == 2
+    assert main(["patch", *FEW, "--out", str(out), *asked]) == 2
     said = capsys.readouterr().err
     assert told in said
     assert len(said.strip().splitlines()) == 1

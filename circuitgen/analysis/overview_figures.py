@@ -1,5 +1,7 @@
 """Figures over all families: every condition at once, and the predictions' fate."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from plotnine import (
@@ -66,10 +68,7 @@ def plot_overview(summary: pd.DataFrame) -> ggplot:
     told += f"; {n_cut} beyond {low:g} to {high:g} drawn at the end".replace("-", "−") * bool(n_cut)
     return (
         ggplot(drawn, aes("recovery", "height", color="verdict", shape="verdict"))
-        + annotate(
-            "rect", xmin=BAND[0], xmax=BAND[1], ymin=-np.inf, ymax=np.inf, fill=GREEN, alpha=0.15
-        )
-        + geom_vline(xintercept=1, colour=GREY, size=0.35)
+        + _ground()
         + geom_point(size=2.6)
         + facet_grid("family", "model")
         + verdict_scales(drawn["verdict"].cat.categories)
@@ -104,13 +103,7 @@ def plot_families(summary: pd.DataFrame, base: pd.DataFrame | None = None) -> gg
     drawn["condition"] = pd.Categorical(drawn["condition"], list(rank.index), ordered=True)
     drawn["family"] = pd.Categorical(drawn["family"], families)
     drawn["verdict"] = as_verdicts(drawn["verdict"])
-    plot = (
-        ggplot(drawn, aes("recovery", "condition", color="verdict", shape="verdict"))
-        + annotate(
-            "rect", xmin=BAND[0], xmax=BAND[1], ymin=-np.inf, ymax=np.inf, fill=GREEN, alpha=0.15
-        )
-        + geom_vline(xintercept=1, colour=GREY, size=0.35)
-    )
+    plot = ggplot(drawn, aes("recovery", "condition", color="verdict", shape="verdict")) + _ground()
     if base is not None:
         plot += geom_vline(
             aes(xintercept="recovery"),
@@ -212,3 +205,12 @@ def _families_of(drawn: pd.DataFrame) -> list[str]:
     present = list(dict.fromkeys(drawn["family"]))
     known = [name for name in FAMILIES if name in present]
     return known + [name for name in present if name not in known]
+
+
+def _ground() -> list[Any]:
+    """The band of recovery and its middle, behind everything."""
+    reach = {"xmin": BAND[0], "xmax": BAND[1], "ymin": -np.inf, "ymax": np.inf}
+    return [
+        annotate("rect", **reach, fill=GREEN, alpha=0.15),
+        geom_vline(xintercept=1, colour=GREY, size=0.35),
+    ]

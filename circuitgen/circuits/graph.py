@@ -27,6 +27,7 @@ from circuitgen.errors import InputError
 
 if TYPE_CHECKING:
     from circuitgen.models.anatomy import Anatomy
+    from circuitgen.models.declaration import ModelDeclaration
 
 __all__ = ["PARTS", "Graph"]
 
@@ -75,6 +76,11 @@ class Graph:
             anatomy.token_embedding.shape[1],
             attn_only=all(layer.mlp is None for layer in anatomy.layers),
         )
+
+    @classmethod
+    def declared(cls, model: "ModelDeclaration") -> "Graph":
+        """The graph of a model that need not be loaded."""
+        return cls(model.n_layers, model.n_heads, model.d_model, attn_only=model.attn_only)
 
     @cached_property
     def sources(self) -> tuple[str, ...]:

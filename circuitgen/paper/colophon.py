@@ -123,7 +123,7 @@ def describe_benchmark(figures: Mapping[str, Any]) -> str:
         f"{_machine(figures.get('hardware'))}. Scoring's four runs take {'; '.join(scored)}."
     )
     missed = [
-        f"{row['work']} in {model} ({row['ratio']:.1f} of {row['target']:g}; most of its time "
+        f"{row['work']} in {model} ({row['ratio']:.2f} of {row['target']:g}; most of its time "
         f"is {row['profile'][0][0]}, {row['profile'][0][1]:.0%})"
         for model, found in figures["models"].items()
         for row in found["rows"]

@@ -66,7 +66,7 @@ def test_benchmark_is_told_with_what_it_misses(tmp_path: Path) -> None:
     assert told.startswith("64 base prompts, 2 threads, Abacus, 2 cores. Scoring's four runs take ")
     assert "0.97 of the time of four bare passes in small" in told
     assert (
-        "Below what was asked: paths in small (2.0 of 8; most of its time is aten::mm, 60%)."
+        "Below what was asked: paths in small (2.00 of 8; most of its time is aten::mm, 60%)."
         in (told)
     )
     assert "From 16 to 64 prompts the time of patching one head a layer at END grows 4.1" in told

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from circuitgen.paper import page
 from circuitgen.paper.page import as_markdown, show_noted_table
 
 
@@ -27,6 +28,9 @@ def test_every_row_and_column_stays() -> None:
     assert {line.count("|") for line in lines} == {3}
 
 
-def test_noted_table_has_its_label_and_caption(capsys: pytest.CaptureFixture[str]) -> None:
-    show_noted_table("tbl-x", pd.DataFrame({"a": ["1"]}), "What it shows.")
-    assert "Markdown" in capsys.readouterr().out
+def test_noted_table_has_its_label_and_caption(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(page, "say", said.append)
+    frame = pd.DataFrame({"a": ["1"]})
+    show_noted_table("tbl-x", frame, "What it shows.")
+    assert said == [f"::: {{#tbl-x}}\n\n{as_markdown(frame)}\n\nWhat it shows.\n\n:::"]
