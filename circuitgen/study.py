@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from circuitgen.circuits import Circuit, Head, Member, load_circuit
-from circuitgen.discovery import Discovery, discover_circuit, patch_heads
+from circuitgen.circuits import BASE_POSITIONS, Circuit, Head, Member, load_circuit
+from circuitgen.circuits.nodes import Node, circuit_of
+from circuitgen.discovery import Discovery, attribute_heads, discover_circuit, patch_heads
 from circuitgen.discovery.attribution_graph import AttributionGraph, build_attribution_graph
 from circuitgen.discovery.discover import circuit_from_tables
 from circuitgen.discovery.edge_tests import check_edges
@@ -36,15 +37,19 @@ from circuitgen.prompts import (
 from circuitgen.results import Request, Store
 from circuitgen.scoring import (
     REFERENCE_SIZES,
+    Intervention,
+    keep,
     prepare_ablation,
     score_circuit,
+    score_interventions,
     score_joint_ablations,
     score_minimality,
     score_random_circuits,
     score_reference_sizes,
     score_repair,
 )
-from circuitgen.scoring.identify import SHORT
+from circuitgen.scoring.identify import SHORT, identify
+from circuitgen.scoring.knockout import score_knock_outs
 
 __all__ = ["GPT2_SMALL_SHAPE", "Study"]
 
@@ -62,6 +67,10 @@ _VERSIONS = {
     "repair": 1,
     "coverage": 2,
     "head-effects": 1,
+    "attributions": 1,
+    "transfer": 1,
+    "prefixes": 1,
+    "knock-outs": 1,
     "attribution-graph": 1,
     "edge-tests": 1,
     "edge-scores": 1,
@@ -235,11 +244,13 @@ class Study:
             "head-effects", compute, condition=condition, split=split, n_prompts=n_prompts
         )
 
-    def discovery(self, n_prompts: int = 64, *, target: float = 0.9) -> Discovery:
-        """The circuit discovered on base prompts of the discovery split."""
+    def discovery(
+        self, n_prompts: int = 64, *, target: float = 0.9, condition: str = "base"
+    ) -> Discovery:
+        """The circuit discovered on a condition's prompts of the discovery split."""
         found: list[Discovery] = []
         asked = {
-            "condition": "base",
+            "condition": condition,
             "split": "discovery",
             "n_prompts": n_prompts,
             "target_recovery": target,
@@ -248,7 +259,7 @@ class Study:
         def part(name: str) -> pd.DataFrame:
             def compute() -> pd.DataFrame:
                 if not found:
-                    prompts = self.prompts("base", n_prompts, "discovery")
+                    prompts = self.prompts(condition, n_prompts, "discovery")
                     found.append(
                         discover_circuit(
                             self.loaded, prompts, target=target, n_reference=self.n_reference
@@ -264,6 +275,87 @@ class Study:
             self.declaration, nodes, evidence, curve, asked | {"seed": self.seed}
         )
         return Discovery(circuit, nodes, curve, evidence)
+
+    def attributions(self, condition: str = "base", *, n_prompts: int = 64) -> pd.DataFrame:
+        """The attribution of every node on every prompt that discovery ranks nodes by.
+
+        Returns:
+            One row per prompt of the discovery split: who the prompt is, and a
+            column for each node, called as it prints.
+        """
+
+        def compute() -> pd.DataFrame:
+            prompts = self.prompts(condition, n_prompts, "discovery")
+            anatomy = read_anatomy(self.loaded.bridge)
+            replacements = prepare_ablation(anatomy, prompts, "mean", n_reference=self.n_reference)
+            scores = attribute_heads(anatomy, prompts, replacements)[..., :-1].astype("float32")
+            names = [
+                str(Node(Head(*index[:2]), BASE_POSITIONS[index[2]]))
+                for index in np.ndindex(*scores.shape[1:])
+            ]
+            values = pd.DataFrame(scores.reshape(len(scores), -1), columns=names)
+            return pd.concat([identify(prompts)[SHORT], values], axis=1)
+
+        return self._table(
+            "attributions", compute, condition=condition, split="discovery", n_prompts=n_prompts
+        )
+
+    def transfer(
+        self, circuits: Mapping[str, Circuit], condition: str = "base", *, n_prompts: int = 64
+    ) -> pd.DataFrame:
+        """Several circuits scored on the same prompts of a condition's test split.
+
+        Returns:
+            One row per prompt and circuit: ``circuit`` (its name in `circuits`)
+            and the logit differences of circuit, model and null.
+        """
+        return self._kept_sets(
+            "transfer",
+            {name: keep(circuit) for name, circuit in circuits.items()},
+            "circuit",
+            condition,
+            n_prompts,
+            circuits={name: circuit.identity for name, circuit in circuits.items()},
+        )
+
+    def prefixes(
+        self, ranked: Sequence[Node], condition: str = "base", *, n_prompts: int = 64
+    ) -> pd.DataFrame:
+        """The first node alone, the first two, … scored on a condition's test split.
+
+        Returns:
+            One row per prompt and size: ``n_nodes`` and the logit differences of
+            circuit, model and null.
+        """
+        return self._kept_sets(
+            "prefixes",
+            {size: keep(circuit_of(ranked[:size])) for size in range(1, len(ranked) + 1)},
+            "n_nodes",
+            condition,
+            n_prompts,
+            nodes=list(map(str, ranked)),
+        )
+
+    def knock_outs(
+        self, circuit: Circuit, condition: str = "base", *, n_prompts: int = 64, n_random: int = 100
+    ) -> pd.DataFrame:
+        """The table of `score_knock_outs` on a condition's test split."""
+        return self._table(
+            "knock-outs",
+            lambda: score_knock_outs(
+                self.loaded,
+                circuit,
+                self.prompts(condition, n_prompts, "test"),
+                n_random=n_random,
+                n_reference=self.n_reference,
+                seed=self.seed,
+            ),
+            condition=condition,
+            split="test",
+            n_prompts=n_prompts,
+            circuit=circuit.identity,
+            n_random=n_random,
+        )
 
     def attribution_graph(
         self,
@@ -405,6 +497,30 @@ class Study:
             n_prompts,
             circuit=circuit.identity,
             n_reference=list(REFERENCE_SIZES),
+        )
+
+    def _kept_sets(
+        self,
+        measurement: str,
+        kept: Mapping[int, Intervention] | Mapping[str, Intervention],
+        key: str,
+        condition: str,
+        n_prompts: int,
+        **parameters: Any,
+    ) -> pd.DataFrame:
+        def compute() -> pd.DataFrame:
+            prompts = self.prompts(condition, n_prompts, "test")
+            anatomy = read_anatomy(self.loaded.bridge)
+            replacements = prepare_ablation(anatomy, prompts, "mean", n_reference=self.n_reference)
+            return score_interventions(anatomy, prompts, replacements, kept, key, measurement)
+
+        return self._table(
+            measurement,
+            compute,
+            condition=condition,
+            split="test",
+            n_prompts=n_prompts,
+            **parameters,
         )
 
     def _control(
