@@ -4,7 +4,7 @@ The sentences stand in the discussion beside their evidence. Each is chosen by i
 and verdicts alone, so that a book about another model claims what was found there.
 """
 
-import math
+from circuitgen.analysis.transfer import Relation
 
 __all__ = [
     "claim_estimate",
@@ -61,19 +61,17 @@ def claim_transfer(n_transfers: int, n_under: int) -> str:
     return "Whether the base circuit does the same work elsewhere is not decided by these prompts."
 
 
-def claim_overlap(low: float, high: float) -> str:
+def claim_overlap(relation: Relation | None) -> str:
     """Whether shared nodes say that one circuit does another's work.
 
     Args:
-        low: End of the interval of the rank correlation of overlap and transfer over
-            pairs of conditions; not a number where there are too few.
-        high: Its other end.
+        relation: Of overlap and transfer over pairs of conditions; None where there are too few.
     """
-    if math.isnan(low):
+    if relation is None:
         return "There are too few circuits to say whether shared nodes mean shared work."
-    if low > 0:
+    if relation.low > 0:
         return "Circuits that share more nodes do more of each other's work."
-    if high < 0:
+    if relation.high < 0:
         return "Circuits that share more nodes do less of each other's work."
     return "That circuits which share more nodes do more of each other's work is not shown."
 

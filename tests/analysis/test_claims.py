@@ -9,6 +9,7 @@ from circuitgen.analysis.claims import (
     claim_predicted,
     claim_transfer,
 )
+from circuitgen.analysis.transfer import Relation
 
 NAN = float("nan")
 
@@ -45,16 +46,16 @@ def test_transfer(transfers: int, under: int, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "said"),
+    ("relation", "said"),
     [
-        (0.2, 0.6, "do more of each other's work"),
-        (-0.6, -0.2, "do less of each other's work"),
-        (-0.2, 0.4, "is not shown"),
-        (NAN, NAN, "too few circuits"),
+        (Relation(0.4, 0.2, 0.6, 20, 5), "do more of each other's work"),
+        (Relation(-0.4, -0.6, -0.2, 20, 5), "do less of each other's work"),
+        (Relation(0.1, -0.2, 0.4, 20, 5), "is not shown"),
+        (None, "too few circuits"),
     ],
 )
-def test_overlap(low: float, high: float, said: str) -> None:
-    assert said in claim_overlap(low, high)
+def test_overlap(relation: Relation | None, said: str) -> None:
+    assert said in claim_overlap(relation)
 
 
 @pytest.mark.parametrize(
