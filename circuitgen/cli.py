@@ -263,6 +263,20 @@ def table(
     show_table(files, layout, out)
 
 
+@app.command()
+def predict(
+    prompts: Annotated[Path, typer.Argument(help="CSV file with the columns prompt, io and s.")],
+    model: Annotated[str, typer.Option(help="A model that the paper has measured.")] = (
+        "smollm2-135m"
+    ),
+    out: Annotated[Path | None, typer.Option(help="Table to write: .csv or .parquet.")] = None,
+) -> None:
+    """Say for new prompts how probably the base circuit still does the work."""
+    from circuitgen.terminal_predict import show_prediction
+
+    show_prediction(prompts, model, out)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status; nothing escapes as a traceback."""
     given = list(sys.argv[1:] if arguments is None else arguments)

@@ -29,6 +29,7 @@ __all__ = [
     "head_shift",
     "score_family",
     "score_models",
+    "stored_circuit",
     "summarise_models",
     "summarise_roles_of",
 ]
@@ -94,9 +95,13 @@ def base_circuit(study: Study, name: str = "auto") -> Circuit:
     """
     if name != "auto":
         return study.circuit(name)
-    stored = (load_circuit(other) for other in list_circuits())
-    own = (circuit for circuit in stored if circuit.model == study.model)
-    return next(own, None) or study.circuit()
+    return stored_circuit(study.model) or study.circuit()
+
+
+def stored_circuit(model: str) -> Circuit | None:
+    """The stored circuit that was discovered in a model; None if there is none."""
+    stored = (load_circuit(name) for name in list_circuits())
+    return next((circuit for circuit in stored if circuit.model == model), None)
 
 
 def score_family(

@@ -5,6 +5,7 @@ temporary folder until the caller takes the result.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -44,11 +45,18 @@ class ThisInterpreter(AsyncKernelManager):
     """Starts the kernel with the running interpreter, whatever kernelspecs are installed.
 
     They talk through local sockets, which other users of a machine cannot read,
-    except on Windows, which has none for this.
+    except on Windows, which has none for this. Each has a folder for them of its own: left
+    to itself the manager numbers sockets in the working directory, and two
+    kernels that start at the same moment take the same ones.
     """
+
+    sockets: Path | None = None
+    """Folder for the sockets, which exists; None for the manager's own choice."""
 
     def __init__(self, **settings: object) -> None:
         settings.setdefault("transport", "tcp" if os.name == "nt" else "ipc")
+        if self.sockets is not None and settings["transport"] == "ipc":
+            settings.setdefault("ip", str(self.sockets / "kernel"))
         super().__init__(**settings)
 
     @property
@@ -116,7 +124,7 @@ def execute_notebook(
             language="python",
             progress_bar=False,
             cwd=str(folder),
-            kernel_manager_class=_manager_with_environment(progress, results),
+            kernel_manager_class=_manager_for(scratch, progress, results),
             record_timing=False,
             coalesce_streams=True,
             on_cell_start=start_cell,
@@ -135,12 +143,13 @@ def execute_notebook(
     finally:
         source.unlink(missing_ok=True)
         if not failed:
-            target.unlink(missing_ok=True)
-            scratch.rmdir()
+            shutil.rmtree(scratch)
     return _clean(executed)
 
 
-def _manager_with_environment(progress: Path | None, results: Path | None) -> type[ThisInterpreter]:
+def _manager_for(
+    scratch: Path, progress: Path | None, results: Path | None
+) -> type[ThisInterpreter]:
     files = {PROGRESS_VARIABLE: progress, RESULTS_VARIABLE: results}
     # Progress is shown by the caller, so the missing Jupyter widgets are no news.
     quiet = {"PYTHONWARNINGS": "ignore:IProgress not found"}
@@ -151,6 +160,8 @@ def _manager_with_environment(progress: Path | None, results: Path | None) -> ty
     )
 
     class Manager(ThisInterpreter):
+        sockets = scratch
+
         @property
         def kernel_spec(self) -> KernelSpec:
             spec = super().kernel_spec

@@ -37,11 +37,31 @@ QUICK = {
     "04-domain-variation": FAMILY
     | {"model": "smollm2-135m", "conditions": "news", "n_prompts": 8, "n_effects": 1},
     "05-adversarial-variation": FAMILY | {"conditions": "double-io,extra-s,no-repeat"},
+    "06-predictors": {
+        "model": "tiny-ioi",
+        "second_model": "none",
+        "conditions": "unseen-places,name-gender-mixed,double-io,extra-s",
+        "n_prompts": 24,
+        "n_described": 24,
+        "n_reference": 8,
+        "precision": "float32",
+    },
     "B-colophon": {"slowest": 3},
     "C-all-conditions": {
         name: value for name, value in FAMILY.items() if name not in ("known_model", "n_effects")
     }
     | {"families": "adversarial"},
+    "F-circuits-per-condition": {
+        "model": "constructed-ioi",
+        "second_model": "none",
+        "conditions": "name-gender-mixed,extra-s,answer-given",
+        "n_discovery": 24,
+        "n_prompts": 24,
+        "n_random": 2,
+        "n_outsiders": 24,
+        "n_reference_discovery": 8,
+        "n_reference": 8,
+    },
     "E-methods-compared": {
         "model": "constructed-ioi",
         "second_model": "none",
