@@ -320,10 +320,16 @@ def hypotheses_of(found: FoundCircuits) -> pd.DataFrame:
     return table
 
 
-def minimality_of(found: FoundCircuits, *, n_outsiders: int) -> pd.DataFrame:
-    """Minimality of the base circuit on base: `assess_minimality` with a ``verdict`` a node."""
+def minimality_of(found: FoundCircuits, *, n_prompts: int, n_outsiders: int) -> pd.DataFrame:
+    """Minimality of the base circuit on base: `assess_minimality` with a ``verdict`` a node.
+
+    Args:
+        n_prompts: Test prompts that nodes are taken out on.
+        n_outsiders: Random nodes; fewer than twenty times the circuit's nodes can show
+            none of them to be needed, after Holm's correction.
+    """
     scored = found.study.knock_outs(
-        found.circuits["base"], n_prompts=found.n_prompts, n_random=n_outsiders
+        found.circuits["base"], n_prompts=n_prompts, n_random=n_outsiders
     )
     table = assess_minimality(scored)
     verdict = np.where(table["p_superfluous_holm"] < LEVEL, "superfluous", "neither")

@@ -124,7 +124,7 @@ def test_hypotheses_of_a_circuit_that_is_all_there_is(found: FoundCircuits) -> N
     tested = hypotheses_of(found).set_index("condition")
     assert tested.loc["base", "n_ties"] == 24
     assert tested.loc["base", "p_within"] == 1
-    minimal = minimality_of(found, n_outsiders=200)
+    minimal = minimality_of(found, n_prompts=found.n_prompts, n_outsiders=200)
     needed = minimal.set_index("node")["verdict"]
     assert needed[["L0H0 S2", "L1H2 END", "L2H1 END"]].tolist() == ["needed"] * 3
     # A backup does nothing as long as it is not called on.
