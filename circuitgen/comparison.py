@@ -40,6 +40,7 @@ __all__ = [
     "minimality_of",
     "name_conditions",
     "overlap_of",
+    "prefix_sizes",
     "score_on_all",
     "score_prefixes",
     "sizes_of",
@@ -203,14 +204,22 @@ def score_on_all(found: FoundCircuits, *, n_random: int) -> pd.DataFrame:
     return table.rename(columns={"circuit": "found_on"}).assign(scored_on=table["condition"])
 
 
-def score_prefixes(found: FoundCircuits) -> dict[str, pd.DataFrame]:
-    """By condition: its first nodes, from one up to the size of the base circuit."""
+def prefix_sizes(found: FoundCircuits, n_sizes: int) -> list[int]:
+    """Numbers of nodes from one to the base circuit's, about evenly spaced in their logarithm."""
+    spaced = np.geomspace(1, found.n_nodes, min(n_sizes, found.n_nodes)).round()
+    return sorted({int(size) for size in spaced})
+
+
+def score_prefixes(found: FoundCircuits, *, n_sizes: int) -> dict[str, pd.DataFrame]:
+    """By condition: its first nodes, in each of `prefix_sizes`."""
+    sizes = prefix_sizes(found, n_sizes)
     return {
         name: found.study.prefixes(
             [
                 Node(Head.parse(row.head), row.position)
                 for row in nodes.head(found.n_nodes).itertuples()
             ],
+            sizes,
             name,
             n_prompts=found.n_prompts,
         )

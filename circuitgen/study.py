@@ -319,9 +319,14 @@ class Study:
         )
 
     def prefixes(
-        self, ranked: Sequence[Node], condition: str = "base", *, n_prompts: int = 64
+        self,
+        ranked: Sequence[Node],
+        sizes: Sequence[int],
+        condition: str = "base",
+        *,
+        n_prompts: int = 64,
     ) -> pd.DataFrame:
-        """The first node alone, the first two, … scored on a condition's test split.
+        """The first nodes, as many as each size says, scored on a condition's test split.
 
         Returns:
             One row per prompt and size: ``n_nodes`` and the logit differences of
@@ -329,11 +334,12 @@ class Study:
         """
         return self._kept_sets(
             "prefixes",
-            {size: keep(circuit_of(ranked[:size])) for size in range(1, len(ranked) + 1)},
+            {size: keep(circuit_of(ranked[:size])) for size in sizes},
             "n_nodes",
             condition,
             n_prompts,
             nodes=list(map(str, ranked)),
+            sizes=list(sizes),
         )
 
     def knock_outs(

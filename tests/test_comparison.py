@@ -115,7 +115,9 @@ def test_overlap_stands_against_transfer(found: FoundCircuits) -> None:
 
 
 def test_three_nodes_do_it_on_every_prompt(found: FoundCircuits) -> None:
-    single = summarise_single_sizes(score_prefixes(found), n_boot=50).set_index("condition")
+    single = summarise_single_sizes(score_prefixes(found, n_sizes=100), n_boot=50).set_index(
+        "condition"
+    )
     assert single.loc["base", ["some", "size_median"]].tolist() == [1, 3]
     plot_sizes(single.reset_index().assign(model=MODEL)).draw()
 

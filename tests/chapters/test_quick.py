@@ -58,6 +58,7 @@ QUICK = {
         "n_discovery": 24,
         "n_prompts": 24,
         "n_random": 2,
+        "n_sizes": 4,
         "n_minimality": 8,
         "n_outsiders": 24,
         "n_reference_discovery": 8,
