@@ -18,7 +18,7 @@ READY := $(VENV)/.ready
 # The tests' models are small: a second thread of torch only waits, and waits long on a busy machine.
 # Shapes and types are checked as the code runs, where there are arrays; circuits and paper take
 # input of any type and check it themselves.
-CHECKED := circuitgen.prompts,circuitgen.models,circuitgen.scoring,circuitgen.discovery,circuitgen.analysis
+CHECKED := circuitgen.prompts,circuitgen.models,circuitgen.scoring,circuitgen.discovery,circuitgen.analysis,circuitgen.representation
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --jaxtyping-packages=$(CHECKED),beartype.beartype
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

@@ -77,6 +77,18 @@ QUICK = {
         "n_constants": 1,
         "n_reference": 8,
     },
+    "H-representation": {
+        "model": "constructed-ioi",
+        "second_model": "none",
+        "variables": "name",
+        "conditions": "passive,no-repeat",
+        "n_fit": 8,
+        "n_scan": 12,
+        "n_prompts": 12,
+        "n_places": 2,
+        "n_couples": 1,
+        "n_reference": 8,
+    },
     "D-attribution-graph": {
         "model": "constructed-ioi",
         "n_prompts": 48,
