@@ -11,6 +11,7 @@ __all__ = [
     "claim_faithful",
     "claim_overlap",
     "claim_predicted",
+    "claim_steers",
     "claim_transfer",
 ]
 
@@ -105,3 +106,17 @@ def claim_estimate(rho_low: float) -> str:
     return (
         "That attribution by integrated gradients orders edges as exact patching does is not shown."
     )
+
+
+def claim_steers(n_steer: int, n_not_steer: int) -> str:
+    """Whether a direction that classifies is one that the model uses.
+
+    Args:
+        n_steer: Directions shown to classify that are shown to steer.
+        n_not_steer: Directions shown to classify that are shown not to steer.
+    """
+    if n_not_steer:
+        return "A direction from which the task's variable is read need not be one that steers."
+    if n_steer:
+        return "No direction from which the task's variable is read is shown not to steer."
+    return "Whether directions from which the task's variable is read also steer is not decided."

@@ -7,6 +7,7 @@ from circuitgen.analysis.claims import (
     claim_faithful,
     claim_overlap,
     claim_predicted,
+    claim_steers,
     claim_transfer,
 )
 from circuitgen.analysis.transfer import Relation
@@ -74,3 +75,16 @@ def test_predicted(auroc: float, gain: float, said: str) -> None:
 @pytest.mark.parametrize(("low", "shown"), [(0.3, True), (-0.1, False), (NAN, False)])
 def test_estimate(low: float, shown: bool) -> None:
     assert ("is not shown" in claim_estimate(low)) is not shown
+
+
+@pytest.mark.parametrize(
+    ("steer", "not_steer", "said"),
+    [
+        (3, 2, "need not be one"),
+        (3, 0, "No direction"),
+        (0, 1, "need not be"),
+        (0, 0, "not decided"),
+    ],
+)
+def test_steers(steer: int, not_steer: int, said: str) -> None:
+    assert said in claim_steers(steer, not_steer)
