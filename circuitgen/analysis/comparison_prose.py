@@ -226,7 +226,7 @@ def tell_single(model: str, sizes: pd.DataFrame, n_nodes: int) -> str:
         f"Of the single prompts of {model}, some prefix of their condition's ranked nodes, up to "
         f"the base circuit's {n_nodes}, does the model's work within a fifth on "
         f"{percent(low, 'some')} (`{low['condition']}`) to {percent(high, 'some')} "
-        f"(`{high['condition']}`). Part of that is luck, since up to {n_nodes} sizes are tried: "
+        f"(`{high['condition']}`). Part of that is luck, since several sizes are tried: "
         f"at {n_nodes} nodes themselves it is {_percents(rows['last'])}."
     )
     if len(base):
