@@ -12,7 +12,6 @@ from plotnine import (
     ggplot,
     labs,
     scale_color_manual,
-    scale_fill_manual,
     scale_linetype_manual,
     scale_x_log10,
     scale_y_log10,
@@ -28,14 +27,15 @@ _LINES = ("solid", "dashed", "dashdot", "dotted")
 
 
 def plot_cost(rates: pd.DataFrame, n_prompts: int, n_gpus: int) -> ggplot:
-    """Draw time against the number of prompts, both logarithmic, a line a model.
+    """Draw time against the number of prompts, both logarithmic: a line a model, a band for GPUs.
 
     Args:
         rates: One row per model: ``model``, ``seconds`` a prompt with
             ``seconds_low`` and ``seconds_high`` on the measured machine, and
-            ``gpu_slow`` and ``gpu_fast``, seconds a prompt on all GPUs.
+            ``gpu_slow`` and ``gpu_fast``, seconds a prompt on all GPUs; the band
+            is from the fastest to the slowest of all models.
         n_prompts: Of the workload, marked by a line.
-        n_gpus: For the title of the band.
+        n_gpus: What the band is of.
     """
     ends = ["seconds", "seconds_low", "seconds_high", "gpu_slow", "gpu_fast"]
     require_columns(rates, ["model", *ends], "this figure")
@@ -43,6 +43,7 @@ def plot_cost(rates: pd.DataFrame, n_prompts: int, n_gpus: int) -> ggplot:
     drawn = pd.concat([rates.assign(n=size) for size in sizes], ignore_index=True)
     drawn[ends] = drawn[ends].mul(drawn["n"], axis=0)
     names = list(dict.fromkeys(rates["model"]))
+    band = drawn.groupby("n", as_index=False).agg({"gpu_fast": "min", "gpu_slow": "max"})
     drawn["model"] = pd.Categorical(drawn["model"], names)
     lowest, highest = drawn["gpu_fast"].min(), drawn["seconds_high"].max()
     marks = pd.DataFrame(
@@ -55,7 +56,7 @@ def plot_cost(rates: pd.DataFrame, n_prompts: int, n_gpus: int) -> ggplot:
     )
     colours = dict(zip(names, PALETTE, strict=False))
     return (
-        ggplot(drawn, aes("n", "seconds", color="model", fill="model"))
+        ggplot(drawn, aes("n", "seconds", color="model"))
         + geom_hline(aes(yintercept="seconds"), data=marks, colour=GREY, size=0.3)
         + geom_text(
             aes("n", "seconds", label="label"),
@@ -68,21 +69,23 @@ def plot_cost(rates: pd.DataFrame, n_prompts: int, n_gpus: int) -> ggplot:
         )
         + geom_vline(xintercept=n_prompts, colour=GREY, linetype="dotted")
         + geom_ribbon(
-            aes(ymin="gpu_fast", ymax="gpu_slow"), alpha=0.25, colour="none", show_legend=False
+            aes("n", ymin="gpu_fast", ymax="gpu_slow"),
+            data=band,
+            inherit_aes=False,
+            fill=GREY,
+            alpha=0.3,
         )
         + geom_line(aes(linetype="model"), size=0.9)
         + scale_x_log10()
         + scale_y_log10()
         + scale_color_manual(values=colours)
-        + scale_fill_manual(values=colours)
         + scale_linetype_manual(values=dict(zip(names, _LINES * 2, strict=False)))
         + labs(
             x="prompts in all (logarithmic)",
             y="seconds (logarithmic)",
             color="",
-            fill="",
             linetype="",
-            subtitle=f"lines: the measured machine; bands: {n_gpus} GPUs at the assumed speeds; "
+            subtitle=f"lines: the measured machine; band: {n_gpus} GPUs at the assumed speeds; "
             "dotted: the workload",
         )
         + theme_paper(height=4.2)

@@ -175,7 +175,7 @@ def slurm_cluster(options: Mapping[str, Any]) -> "SLURMCluster":
         cores=processes,
         processes=processes,
         job_cpu=options["cores"],
-        scheduler_options={"dashboard_address": None},
+        scheduler_options={"dashboard_address": ":0"},
         **asked,
     )
 
@@ -192,7 +192,7 @@ def _open_local(workers: int) -> Iterator[Pool]:
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any port: the usual one may be taken
             memory_limit=0,  # the engine bounds itself; Dask would kill
             silence_logs="CRITICAL",  # a worker that died is told of with its task
         ) as cluster,
