@@ -23,7 +23,8 @@ from circuitgen.sweep.tasks import (
 
 __all__ = ["run_sweep"]
 
-Work = Callable[[Task, Path], Outcome]
+Work = Callable[..., Outcome]
+"""Takes a task and ``root``, the folder of the store."""
 
 
 def run_sweep(

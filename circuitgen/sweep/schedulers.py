@@ -23,7 +23,7 @@ from circuitgen.progress import PROGRESS_VARIABLE
 from circuitgen.scoring.memory import MEMORY_VARIABLE, SHARE_OF_FREE, memory_limit, parse_size
 
 if TYPE_CHECKING:
-    from dask_jobqueue import SLURMCluster
+    from dask_jobqueue.slurm import SLURMCluster
     from distributed import Client
 
 __all__ = ["SCHEDULERS", "Pool", "SerialPool", "check_scheduler", "open_pool", "slurm_cluster"]
@@ -35,13 +35,11 @@ Result = TypeVar("Result")
 
 
 class Pool(Protocol):
-    """Where functions are run.
+    """Where functions are run."""
 
-    Attributes:
-        n_workers: How many items are worked on at once.
-    """
-
-    n_workers: int
+    @property
+    def n_workers(self) -> int:
+        """How many items are worked on at once."""
 
     def run(
         self, function: Callable[[Item], Result], items: Sequence[Item]
@@ -166,7 +164,7 @@ def slurm_cluster(options: Mapping[str, Any]) -> "SLURMCluster":
     A job is one worker if `options` says nothing else, with all its cores for the
     threads of the model.
     """
-    from dask_jobqueue import SLURMCluster
+    from dask_jobqueue.slurm import SLURMCluster
 
     processes = options.get("processes", 1)
     asked = {name: value for name, value in options.items() if name not in ("cores", "processes")}

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 from circuitgen.errors import InputError, NotCovered
 from circuitgen.family import base_circuit
@@ -170,7 +171,7 @@ def _study(task: Task, store: Store) -> Study:
 def _score(task: Task, study: Study) -> tuple[str, int]:
     """File name and number of rows of the task's table, which is in the store then."""
     circuit = base_circuit(study, task.circuit)
-    asked = {
+    asked: dict[str, Any] = {
         "n_prompts": task.n_prompts,
         "split": task.split,
         "ablation": task.ablation,
