@@ -24,7 +24,7 @@ from circuitgen.sweep import (
     run_sweep,
 )
 from circuitgen.sweep.estimate import Estimate, estimate_tasks, read_costs
-from circuitgen.sweep.schedulers import check_scheduler, slurm_cluster
+from circuitgen.sweep.schedulers import check_scheduler, default_workers, slurm_cluster
 
 __all__ = ["say_duration", "show_sweep"]
 
@@ -47,7 +47,7 @@ def show_sweep(
         check_out(out, (".parquet", ".csv"))
     root = (default_store() if store is None else store).expanduser().resolve()
     known, to_do = plan_tasks(grid.tasks, root)
-    _tell_plan(grid, known, to_do, root, workers or 1)
+    _tell_plan(grid, known, to_do, root, workers or default_workers(scheduler))
     if dry_run:
         if scheduler == "slurm":
             with slurm_cluster(grid.slurm) as cluster:

@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     from dask_jobqueue.slurm import SLURMCluster
     from distributed import Client
 
-__all__ = ["SCHEDULERS", "Pool", "SerialPool", "check_scheduler", "open_pool", "slurm_cluster"]
+__all__ = [
+    "SCHEDULERS",
+    "Pool",
+    "SerialPool",
+    "check_scheduler",
+    "default_workers",
+    "open_pool",
+    "slurm_cluster",
+]
 
 SCHEDULERS = ("serial", "dask", "slurm")
 
@@ -134,6 +142,11 @@ def check_scheduler(scheduler: str, workers: int | None, slurm: Mapping[str, Any
         )
 
 
+def default_workers(scheduler: str) -> int:
+    """Local processes: one a core; SLURM jobs: one."""
+    return (os.cpu_count() or 1) if scheduler == "dask" else 1
+
+
 @contextmanager
 def open_pool(
     scheduler: str = "serial", workers: int | None = None, slurm: Mapping[str, Any] | None = None
@@ -141,7 +154,7 @@ def open_pool(
     """Start the workers of a scheduler, and stop them at the end of the block.
 
     Args:
-        workers: Local processes, by default one a core; for SLURM jobs, by default 1.
+        workers: Local processes or SLURM jobs; see `default_workers`.
         slurm: Options of a job, see `circuitgen.sweep.grid.SLURM_OPTIONS`.
 
     Raises:
@@ -151,10 +164,10 @@ def open_pool(
     if scheduler == "serial":
         yield SerialPool()
     elif scheduler == "dask":
-        with _open_local(workers or os.cpu_count() or 1) as pool:
+        with _open_local(workers or default_workers(scheduler)) as pool:
             yield pool
     else:
-        with _open_slurm(workers or 1, slurm or {}) as pool:
+        with _open_slurm(workers or default_workers(scheduler), slurm or {}) as pool:
             yield pool
 
 
