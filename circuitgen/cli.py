@@ -277,6 +277,32 @@ def predict(
     show_prediction(prompts, model, out)
 
 
+@app.command()
+def sweep(
+    grid: Annotated[Path, typer.Argument(help="Grid file (YAML), as data/sweeps/example.yaml.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what there is to do and what it would cost.")
+    ] = False,
+    scheduler: Annotated[
+        str, typer.Option(help="serial: this process; dask: local workers; slurm: jobs.")
+    ] = "serial",
+    workers: Annotated[
+        int | None, typer.Option(help="Of dask, one a core if left out; jobs of slurm, 1.")
+    ] = None,
+    retries: Annotated[int, typer.Option(help="How often failed tasks are tried again.")] = 1,
+    store: Annotated[
+        Path | None, typer.Option(help="Folder for tables; runs/results if left out.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Table of all tasks to write: .parquet or .csv.")
+    ] = None,
+) -> None:
+    """Score a grid of models × circuits × conditions × ablations × seeds; killed, it goes on."""
+    from circuitgen.terminal_sweep import show_sweep
+
+    raise typer.Exit(show_sweep(grid, dry_run, scheduler, workers, retries, store, out))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status; nothing escapes as a traceback."""
     given = list(sys.argv[1:] if arguments is None else arguments)

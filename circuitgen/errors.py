@@ -4,7 +4,7 @@ The command line turns it into one sentence on stderr and exit status 2, so its
 message must name the value, the rule that it breaks and the way out.
 """
 
-__all__ = ["InputError", "NotCovered"]
+__all__ = ["InputError", "NotCovered", "Unwritable"]
 
 
 class InputError(ValueError):
@@ -13,3 +13,7 @@ class InputError(ValueError):
 
 class NotCovered(InputError):
     """A condition cannot be written in the words that a model's tokenizer has."""
+
+
+class Unwritable(InputError):
+    """A file cannot be written: its disk is full, or its folder is not the caller's."""

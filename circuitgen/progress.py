@@ -3,7 +3,8 @@
 In a terminal it is a bar on stderr. In the kernel of a chapter stderr would
 become part of the page, so there it is written to the file that
 `circuitgen run` names in the environment, and shown by `circuitgen run`.
-Elsewhere (a pipe, a test) nothing is shown.
+Elsewhere (a pipe, a test) nothing is shown; nor where the environment names an
+empty file, as for workers, whose bars would run into each other.
 """
 
 import json
@@ -46,7 +47,7 @@ def track(
     if named:
         yield from _report(items, label, total, size, Path(named))
         return
-    shown = sys.stderr is not None and sys.stderr.isatty()
+    shown = named is None and sys.stderr is not None and sys.stderr.isatty()
     layout = None if size is None else "{l_bar}{bar}| [{elapsed}<{remaining}]"
     with tqdm(desc=label, total=total, disable=not shown, leave=False, bar_format=layout) as bar:
         for item in items:

@@ -28,14 +28,16 @@ from typing import Any
 
 import pandas as pd
 
-from circuitgen.errors import InputError
+from circuitgen.errors import InputError, Unwritable
 from circuitgen.paths import DATA, ROOT
 
 __all__ = [
     "RESULTS_VARIABLE",
+    "NotStored",
     "Request",
     "Store",
     "check_out",
+    "default_store",
     "provenance",
     "read_stored",
     "write_table",
@@ -45,6 +47,8 @@ RESULTS_VARIABLE = "CIRCUITGEN_RESULTS"
 """Environment variable with the folder that computed tables are written to."""
 
 _PAPER = DATA / "results"
+
+_ENDINGS = (".parquet", ".json")
 
 _RECORDED_PACKAGES = ("torch", "transformers", "transformer-lens", "numpy", "pandas")
 
@@ -80,6 +84,10 @@ class Request:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+class NotStored(LookupError):
+    """A table is not there, and the store that was asked for it does not compute."""
+
+
 @dataclass(frozen=True)
 class Store:
     """A folder of tables, and folders that are read but never written to.
@@ -88,10 +96,12 @@ class Store:
         root: Where tables are kept; by default what `RESULTS_VARIABLE` names,
             else ``data/results``.
         others: Where else a table may be found; by default the paper's own.
+        computes: Whether a table that is missing is computed, or `NotStored` is raised.
     """
 
     root: Path = field(default_factory=lambda: Path(os.environ.get(RESULTS_VARIABLE, _PAPER)))
     others: tuple[Path, ...] = (_PAPER,)
+    computes: bool = True
 
     def path(self, request: Request) -> Path:
         """Where the table of a request is or would be."""
@@ -101,8 +111,9 @@ class Store:
         """Read the table of a request, or compute and keep it.
 
         Raises:
-            InputError: If the store cannot be written to; nothing is lost
+            Unwritable: If the store cannot be written to; nothing is lost
                 then but the time.
+            NotStored: If it is missing and this store does not compute.
         """
         path, refused = self.path(request), None
         for place in dict.fromkeys((self.root, *self.others)):
@@ -112,6 +123,8 @@ class Store:
                     return read_stored(found, request)
                 except InputError as error:
                     refused = str(error)
+        if not self.computes:
+            raise NotStored(refused or path.name)
         started = time.perf_counter()
         frame = compute()
         seconds = time.perf_counter() - started
@@ -121,13 +134,18 @@ class Store:
     def problems(self) -> list[str]:
         """One sentence for every table or sidecar that would be refused."""
         found = []
-        paths = {p.with_suffix(".parquet") for p in self.root.glob("*.*") if p.suffix != ".tmp"}
-        for path in sorted(path for path in paths if not path.name.startswith("README")):
+        paths = {p.with_suffix(".parquet") for p in self.root.glob("*.*") if p.suffix in _ENDINGS}
+        for path in sorted(paths):
             try:
                 read_stored(path)
             except InputError as error:
                 found.append(str(error))
         return found
+
+
+def default_store() -> Path:
+    """Where runs of one's own keep tables: what `RESULTS_VARIABLE` names, else ``runs/results``."""
+    return Path(os.environ.get(RESULTS_VARIABLE) or ROOT / "runs" / "results")
 
 
 def read_stored(path: Path, request: Request | None = None) -> pd.DataFrame:
@@ -184,7 +202,8 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write a table as Parquet or CSV, by the file's ending, atomically.
 
     Raises:
-        InputError: If the ending is neither or the place cannot be written to.
+        InputError: If the ending is neither.
+        Unwritable: If the place cannot be written to.
     """
     writers: dict[str, Callable[[Path], Any]] = {
         ".parquet": lambda to: frame.to_parquet(to, index=False),
@@ -202,7 +221,7 @@ def provenance() -> dict[str, Any]:
         "commit": _commit(),
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in _RECORDED_PACKAGES},
-        "hardware": {"machine": platform.machine(), "cpu": _cpu(), "cores": os.cpu_count()},
+        "hardware": _hardware(),
     }
 
 
@@ -214,7 +233,7 @@ def _keep(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); nothing was.") from error
+        raise _unwritable(path, error) from error
     write_table(frame, path)
     told = {
         "request": request.to_json(),
@@ -234,7 +253,7 @@ def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
     except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); nothing was.") from error
+        raise _unwritable(path, error) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -243,9 +262,15 @@ def _replace(path: Path, write: Callable[[Path], Any]) -> None:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); nothing was.") from error
+        raise _unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: OSError) -> Unwritable:
+    # Arrow wraps what the system says into a sentence of its own, but keeps its number.
+    reason = error.strerror if error.errno is None else os.strerror(error.errno)
+    return Unwritable(f"{path} cannot be written ({reason}); nothing was.")
 
 
 def _sidecar(path: Path) -> Path:
@@ -267,6 +292,20 @@ def _commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return f"{head}+" if state else head
+
+
+def _hardware() -> dict[str, Any]:
+    from circuitgen.models.loading import DEVICE_VARIABLE
+
+    told = {"machine": platform.machine(), "cpu": _cpu(), "cores": os.cpu_count()}
+    device = os.environ.get(DEVICE_VARIABLE) or "cpu"
+    return told if device == "cpu" else told | {"device": device, "gpu": _gpu(device)}
+
+
+def _gpu(device: str) -> str:
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else ""
 
 
 def _cpu() -> str:

@@ -159,9 +159,29 @@ class Study:
                 n_reference=self.n_reference,
             )
 
-        return self._table(
+        asked = self.scores_request(
+            circuit,
+            condition,
+            n_prompts=n_prompts,
+            split=split,
+            ablation=ablation,
+            positions=positions,
+        )
+        return self.store.table(asked, compute)
+
+    def scores_request(
+        self,
+        circuit: Circuit,
+        condition: str = "base",
+        *,
+        n_prompts: int = 256,
+        split: str = "test",
+        ablation: str = "mean",
+        positions: str = "semantic",
+    ) -> Request:
+        """What `scores` asks the store for: the name of the table follows from it."""
+        return self._request(
             "scores",
-            compute,
             circuit=circuit.identity,
             circuit_name=circuit.name,
             condition=condition,
@@ -548,6 +568,9 @@ class Study:
     def _table(
         self, measurement: str, compute: Callable[[], pd.DataFrame], **parameters: Any
     ) -> pd.DataFrame:
+        return self.store.table(self._request(measurement, **parameters), compute)
+
+    def _request(self, measurement: str, **parameters: Any) -> Request:
         condition = load_condition(parameters["condition"])
         decides = {"n_reference": self.n_reference} | parameters
         decides |= {
@@ -555,8 +578,7 @@ class Study:
             "condition": condition.identity,
             "seed": self.seed,
         }
-        request = Request(measurement, _VERSIONS[measurement], decides)
-        return self.store.table(request, compute)
+        return Request(measurement, _VERSIONS[measurement], decides)
 
 
 def _digest(identity: Any) -> str:

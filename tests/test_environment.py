@@ -22,13 +22,15 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = ROOT / "requirements.lock"
 
 
-@pytest.mark.parametrize("group", ["dependencies", "dev"])
+@pytest.mark.parametrize("group", ["dependencies", "sweep", "dev"])
 def test_the_lock_meets_what_the_project_asks_for(group: str) -> None:
     locked = read_lock(LOCK)
     wanted = PROJECT["dependencies"] if group == "dependencies" else None
     for line in wanted or PROJECT["optional-dependencies"][group]:
         requirement = Requirement(line)
         name = normalise(requirement.name)
+        if name == "circuitgen":
+            continue  # an extra that takes in another, which is a case of its own
         assert name in locked, f"{name} is not in the lock; run `make lock`"
         assert requirement.specifier.contains(locked[name], prereleases=True), line
 

@@ -76,3 +76,7 @@ def test_a_terminal_shows_the_time_left(
     shown = capsys.readouterr().err
     assert "work:   0%" in shown
     assert "[00:00<" in shown
+    # A worker's bar would run into those of others.
+    monkeypatch.setenv(PROGRESS_VARIABLE, "")
+    assert list(track([6, 3, 1], "work")) == [6, 3, 1]
+    assert capsys.readouterr().err == ""

@@ -1,5 +1,6 @@
 """The results store: what is kept is found again, and what is not whole is never read."""
 
+import errno
 import json
 import os
 import signal
@@ -13,9 +14,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from circuitgen.errors import InputError
-from circuitgen.paths import DATA
-from circuitgen.results import RESULTS_VARIABLE, Request, Store, read_stored, write_table
+from circuitgen.errors import InputError, Unwritable
+from circuitgen.models.loading import DEVICE_VARIABLE
+from circuitgen.paths import DATA, ROOT
+from circuitgen.results import (
+    RESULTS_VARIABLE,
+    NotStored,
+    Request,
+    Store,
+    default_store,
+    read_stored,
+    write_table,
+)
 
 REQUEST = Request("scores", 1, {"model": {"weights": "abc"}, "n_prompts": 4})
 FRAME = pd.DataFrame({"prompt": [0, 1], "logit_diff": [1.5, -0.25], "text": ["a", "b"]})
@@ -313,6 +323,49 @@ def test_folder_is_named_by_the_environment(
     assert Store().root == tmp_path
 
 
+def test_own_runs_keep_tables_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(RESULTS_VARIABLE, raising=False)
+    assert default_store() == ROOT / "runs" / "results"
+    monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path))
+    assert default_store() == tmp_path
+
+
+def test_store_that_only_reads_computes_nothing(store: Store) -> None:
+    compute, reading = Counted(), Store(store.root, others=(), computes=False)
+    with pytest.raises(NotStored, match=store.path(REQUEST).name):
+        reading.table(REQUEST, compute)
+    assert compute.times == 0
+    assert not store.root.exists()
+    store.table(REQUEST, Counted())
+    pd.testing.assert_frame_equal(reading.table(REQUEST, compute), FRAME)
+    tear(store.path(REQUEST))
+    with pytest.raises(NotStored, match="is refused"):
+        reading.table(REQUEST, compute)
+    assert compute.times == 0
+
+
+def test_full_disk_is_told_in_the_words_of_the_system(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(frame: pd.DataFrame, path: Path, **_: object) -> None:
+        path.write_bytes(b"PAR1 half")
+        raise OSError(errno.ENOSPC, "Error writing bytes to file. Detail: [errno 28]")
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", fill)
+    with pytest.raises(Unwritable, match=r"cannot be written \(No space left on device\)"):
+        store.table(REQUEST, Counted())
+    assert list(store.root.iterdir()) == []
+
+
+def test_measurements_name_a_device_that_is_not_the_processor(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DEVICE_VARIABLE, "meta")
+    store.table(REQUEST, Counted())
+    told = json.loads(sidecar_of(store.path(REQUEST)).read_text())
+    assert told["hardware"]["device"] == "meta"
+
+
 def test_hit_costs_milliseconds(store: Store) -> None:
     big = pd.DataFrame({f"column_{i}": range(1024) for i in range(60)})
     store.table(REQUEST, Counted(big))
@@ -328,6 +381,7 @@ def test_problems_overlooks_what_is_no_table(store: Store) -> None:
     store.table(REQUEST, Counted())
     (store.root / "README.md").write_text("what is here")
     (store.root / ".scores-abc-x1.tmp").write_text("left by a killed run")
+    (store.root / "sweep.lock").write_text("held by a sweep")
     assert store.problems() == []
 
 

@@ -1,5 +1,6 @@
 """`load_model`, the only place that loads a model."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -15,11 +16,14 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedTokenizerFast
 
-__all__ = ["load_model"]
+__all__ = ["DEVICE_VARIABLE", "load_model"]
+
+DEVICE_VARIABLE = "CIRCUITGEN_DEVICE"
+"""Environment variable with the device that models compute on; ``cpu`` if it is not set."""
 
 
 def load_model(
-    name: str, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    name: str, device: str | torch.device | None = None, dtype: torch.dtype = torch.float32
 ) -> LoadedModel:
     """Load a model by name, ready to be measured.
 
@@ -29,13 +33,13 @@ def load_model(
     Args:
         name: As `circuitgen models` lists them: a registered name, a directory in
             Hugging Face layout, or `owner/name[@revision]` on the hub.
-        device: Where the model shall compute.
+        device: Where the model shall compute; by default what `DEVICE_VARIABLE` names.
         dtype: Type in which it shall compute.
 
     Raises:
         InputError: If it cannot be had, is damaged, or is not what its declaration says.
     """
-    place = _check_device(device)
+    place = _check_device(device or os.environ.get(DEVICE_VARIABLE) or "cpu")
     dtype_name = str(dtype).removeprefix("torch.")
     if not dtype.is_floating_point:
         raise InputError(f"A model cannot compute in {dtype_name}; pass float32 or bfloat16.")

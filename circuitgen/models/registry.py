@@ -7,7 +7,14 @@ from circuitgen.errors import InputError
 from circuitgen.models.declaration import ModelDeclaration, ModelListing
 from circuitgen.models.wheels import WheelFile, is_available
 
-__all__ = ["HUB_MODELS", "WHEEL_MODELS", "declare_model", "list_models", "local_directory"]
+__all__ = [
+    "HUB_MODELS",
+    "NAMES",
+    "WHEEL_MODELS",
+    "declare_model",
+    "list_models",
+    "local_directory",
+]
 
 SMOLLM2 = WheelFile(
     name="smollm2-135m",

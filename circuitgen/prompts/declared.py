@@ -27,6 +27,7 @@ levels     level → what it overrides (varies, orders, pools, tokens, pairs):
 import csv
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -61,6 +62,12 @@ def load_condition(name: str) -> Condition:
     Raises:
         InputError: If there is none, or the file that could declare it is malformed.
     """
+    return _load_condition(name, _state_of_files())
+
+
+@lru_cache(maxsize=512)
+def _load_condition(name: str, state: tuple[tuple[str, int, int], ...]) -> Condition:
+    """Read a condition, once for each state of the files: every stored table asks for one."""
     for path in _condition_files():
         if name == path.stem or name.startswith(f"{path.stem}-"):
             for condition in read_conditions(path):
@@ -144,6 +151,13 @@ def read_pool(name: str, problem: "_Problem | None" = None) -> Rows:
         rows = tuple(MappingProxyType(row) for row in csv.DictReader(lines))
     _check_words([next(iter(row.values())) for row in rows], str(name), problem)
     return rows
+
+
+def _state_of_files() -> tuple[tuple[str, int, int], ...]:
+    """Which files declare conditions and pools, and when each was changed."""
+    files = (*_condition_files(), *(DATA / "prompts").glob("*.csv"))
+    found = ((str(path), path.stat()) for path in files)
+    return tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in found)
 
 
 def _condition_files() -> list[Path]:

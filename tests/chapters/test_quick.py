@@ -89,6 +89,13 @@ QUICK = {
         "n_couples": 1,
         "n_reference": 8,
     },
+    "J-scale": {
+        "model": "constructed-ioi",
+        "second_model": "none",
+        "n_written": 16,
+        "n_handed_out": 10,
+        "n_reference": 8,
+    },
     "D-attribution-graph": {
         "model": "constructed-ioi",
         "n_prompts": 48,

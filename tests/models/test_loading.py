@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from circuitgen.errors import InputError
 from circuitgen.models import declare_model, load_model
+from circuitgen.models.loading import DEVICE_VARIABLE
 from circuitgen.models.quiet import quiet_libraries
 
 SHAPES = ("gpt2_dir", "llama_dir", "gemma_dir")
@@ -160,6 +161,13 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
     path.write_bytes(b"GGUF")
     with pytest.raises(InputError, match="no directory"):
         load_model(str(path))
+
+
+def test_the_environment_names_the_device(llama_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DEVICE_VARIABLE, "warp")
+    with pytest.raises(InputError, match="device 'warp' cannot be used"):
+        load_model(str(llama_dir))
+    assert load_model(str(llama_dir), device="cpu").bridge is not None
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "warp", "meta:x"])

@@ -233,6 +233,23 @@ def test_two_conditions_of_one_name_are_refused(
         list_conditions()
 
 
+def test_a_condition_is_read_again_when_its_file_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "prompts" / "conditions"
+    folder.mkdir(parents=True)
+    text = GOOD.replace("NAME: names, OBJECT: objects", "NAME: [Mary], OBJECT: [ring]")
+    monkeypatch.setattr("circuitgen.prompts.declared.DATA", tmp_path)
+    (folder / "made-up.yaml").write_text(text)
+    first = load_condition("made-up")
+    assert load_condition("made-up") is first
+    (folder / "made-up.yaml").write_text(text.replace("[Mary]", "[Martha]"))
+    assert load_condition("made-up").words("NAME") == ["Martha"]
+    (folder / "made-up.yaml").unlink()
+    with pytest.raises(InputError, match="There is no condition 'made-up'"):
+        load_condition("made-up")
+
+
 @pytest.mark.parametrize("pool", ["names", "places", "objects"])
 def test_pools_have_different_words(pool: str) -> None:
     found = [next(iter(row.values())) for row in read_pool(pool)]
