@@ -34,9 +34,9 @@ __all__ = ["plot_conditions", "plot_layers"]
 
 _MEASURES: Final = {
     "accuracy": "accuracy",
-    "ordered": "pairs in order",
-    "moved": "moved by steering",
-    "lost": "lost by erasing",
+    "ordered": "in order",
+    "moved": "moved",
+    "lost": "lost",
 }
 _ALL_OF_IT: Final = "all of the stream"
 _LOOKS: Final = {
