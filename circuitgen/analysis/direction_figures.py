@@ -141,13 +141,11 @@ def _stack(summary: pd.DataFrame, measures: list[str]) -> tuple[pd.DataFrame, st
 def _scales(drawn: pd.DataFrame, *, lined: bool) -> list[Any]:
     present = list(drawn["kind"].cat.categories)
     colours, shapes, lines = ({kind: _LOOKS[kind][part] for kind in present} for part in range(3))
-    rows = guide_legend(nrow=2)
+    channels = ["color", "fill", "shape"] + ["linetype"] * lined
     scales = [
         scale_color_manual(values=colours),
         scale_fill_manual(values=colours),
         scale_shape_manual(values=shapes),
-        guides(color=rows, shape=rows),
+        guides(**{channel: guide_legend(nrow=2) for channel in channels}),
     ]
-    if lined:
-        scales += [scale_linetype_manual(values=lines), guides(linetype=rows)]
-    return scales
+    return [*scales, scale_linetype_manual(values=lines)] if lined else scales
