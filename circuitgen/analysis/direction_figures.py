@@ -34,9 +34,9 @@ __all__ = ["plot_conditions", "plot_layers"]
 
 _MEASURES: Final = {
     "accuracy": "accuracy",
-    "ordered": "pairs in order",
-    "moved": "moved by steering",
-    "lost": "lost by erasing",
+    "ordered": "in order",
+    "moved": "moved",
+    "lost": "lost",
 }
 _ALL_OF_IT: Final = "all of the stream"
 _LOOKS: Final = {
@@ -58,14 +58,20 @@ def plot_layers(summary: pd.DataFrame) -> ggplot:
     require_columns(summary, ["panel", "layer", "kind"], "this figure")
     drawn, told = _stack(summary, list(_MEASURES))
     drawn["panel"] = pd.Categorical(drawn["panel"], list(dict.fromkeys(drawn["panel"])))
+    plot = ggplot(drawn, aes("layer", "value", color="kind", fill="kind")) + geom_hline(
+        yintercept=0, colour=GREY, size=0.3
+    )
+    together = drawn.groupby(["panel", "measure", "kind"], observed=True)
+    lines = together.filter(lambda rows: len(rows) > 1)
+    if len(lines):
+        band = aes(ymin="low", ymax="high")
+        plot += geom_ribbon(band, data=lines, alpha=0.12, colour="none", show_legend=False)
+        plot += geom_line(aes(linetype="kind"), data=lines, size=0.7)
     return (
-        ggplot(drawn, aes("layer", "value", color="kind", fill="kind"))
-        + geom_hline(yintercept=0, colour=GREY, size=0.3)
-        + geom_ribbon(aes(ymin="low", ymax="high"), alpha=0.12, colour="none", show_legend=False)
-        + geom_line(aes(linetype="kind"), size=0.7)
+        plot
         + geom_point(aes(shape="kind"), size=1.5)
         + facet_grid("measure ~ panel", scales="free")
-        + _scales(drawn)
+        + _scales(drawn, lined=len(lines) > 0)
         + labs(x="layer that reads the stream", y="share (95 % interval)", subtitle=told)
         + theme_paper(height=6.3)
         + theme(panel_spacing_x=0.03, legend_title=element_blank())
@@ -132,15 +138,14 @@ def _stack(summary: pd.DataFrame, measures: list[str]) -> tuple[pd.DataFrame, st
     return drawn, told.replace("-", "−") if cut else ""
 
 
-def _scales(drawn: pd.DataFrame) -> list[Any]:
+def _scales(drawn: pd.DataFrame, *, lined: bool) -> list[Any]:
     present = list(drawn["kind"].cat.categories)
     colours, shapes, lines = ({kind: _LOOKS[kind][part] for kind in present} for part in range(3))
-    return [
+    channels = ["color", "fill", "shape"] + ["linetype"] * lined
+    scales = [
         scale_color_manual(values=colours),
         scale_fill_manual(values=colours),
         scale_shape_manual(values=shapes),
-        scale_linetype_manual(values=lines),
-        guides(
-            color=guide_legend(nrow=2), shape=guide_legend(nrow=2), linetype=guide_legend(nrow=2)
-        ),
+        guides(**{channel: guide_legend(nrow=2) for channel in channels}),
     ]
+    return [*scales, scale_linetype_manual(values=lines)] if lined else scales

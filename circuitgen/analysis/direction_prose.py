@@ -16,6 +16,7 @@ from circuitgen.analysis.tables import count, number, percent, quote
 __all__ = ["tell_agreement", "tell_conditions", "tell_damage", "tell_layers"]
 
 _MEANS: Final = FITTED_KINDS[0]
+_NAMES: Final = {_MEANS: _MEANS, FITTED_KINDS[1]: f"direction of {FITTED_KINDS[1]}"}
 _ABOUT: Final = {
     "order": "which of the two mentions was repeated",
     "name": "which of two given names was repeated",
@@ -53,10 +54,10 @@ def tell_layers(model: str, variable: str, scan: pd.DataFrame) -> str:
                 f"shuffled direction of the same length {quote(lot, 'moved')}"
             )
         still = told[(told["classifies"] == "yes") & (told["steers"] == "no")]
-        if len(still):
+        for kind, rows in still.groupby("kind", sort=False):
             text += (
-                f". Before {_layers(still)} a direction classifies and is "
-                f"shown to move less than {number(MOVES, 1)}"
+                f". Before {_layers(rows)} the {_NAMES[kind]} classifies and is shown to move less "
+                f"than {number(MOVES, 1)}"
             )
         parts.append(text + ".")
     n = int(scan["n"].min())
@@ -109,7 +110,7 @@ def tell_conditions(model: str, variable: str, summary: pd.DataFrame) -> str:
         if kind == _MEANS:
             text += ". On the other conditions "
         else:
-            text += f". The one of {kind} "
+            text += f". The {_NAMES[kind]} "
         text += ", ".join(
             f"{name} on {_of(rows[name] == 'yes')}" for name in ("classifies", "steers", "erases")
         )

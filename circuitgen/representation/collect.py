@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from circuitgen.analysis.bootstrap import CLUSTERS, Clusters
 from circuitgen.analysis.directions import summarise_damage, summarise_directions
 from circuitgen.errors import InputError
 from circuitgen.progress import track
@@ -65,9 +66,20 @@ def ask_directions(
     table, hurt = (pd.concat(parts, ignore_index=True) for parts in (effects, damage))
     test = scan[scan["split"] == "test"]
     family = {name: condition.family for name, condition in declared.items()}
-    summary = keep_summary(one.study, "conditions", table, lambda: summarise_directions(table))
+    # A direction for two names is about these two: only templates could have been others.
+    clusters: Clusters = ("template",) if one.variable == "name" else CLUSTERS
+
+    def summarise(name: str, frame: pd.DataFrame) -> pd.DataFrame:
+        return keep_summary(
+            one.study,
+            f"{name}, {one.variable}",
+            frame,
+            lambda: summarise_directions(frame, clusters=clusters),
+        )
+
+    summary = summarise("conditions", table)
     return Found(
-        scan=keep_summary(one.study, "scan", test, lambda: summarise_directions(test)),
+        scan=summarise("scan", test),
         place=place,
         conditions=summary.assign(family=summary["condition"].map(family)),
         damage=keep_summary(one.study, "damage", hurt, lambda: _by_condition(hurt)),

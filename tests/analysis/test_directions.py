@@ -120,7 +120,10 @@ def test_prose_says_what_the_table_holds(summary: pd.DataFrame) -> None:
     told = tell_layers("toy", "order", summary)
     assert "a direction classifies before layers 3, 7 (2 of 3 looked at)" in told
     assert "moves most before layer 7, 0.50 [0.50, 0.50]" in told
-    assert "Before layer 3 a direction classifies and is shown to move less than 0.1." in told
+    assert (
+        "Before layer 3 the difference of means classifies and is shown to move less than 0.1."
+        in told
+    )
     told = tell_agreement("toy", summary)
     assert "2 are shown to classify. Of these 1 are shown to steer and 1 not to" in told
     assert "1 is shown to steer and not to classify" in told
@@ -154,6 +157,11 @@ def test_damage_is_told_for_each_sort_of_text(summary: pd.DataFrame) -> None:
 
 def test_figures_are_drawn(summary: pd.DataFrame) -> None:
     plot_layers(summary.assign(panel="order at END")).draw()
+    # One layer alone, and one where a direction is nothing, make no line.
+    plot_layers(summary[summary["layer"] == 7].assign(panel="order at END")).draw()
+    few = summary[summary["layer"] < 9].assign(panel="order at END")
+    few.loc[few["layer"] == 3, ["accuracy", "ordered"]] = np.nan
+    plot_layers(few).draw()
     plot_conditions(summary.assign(panel="order")).draw()
 
 
