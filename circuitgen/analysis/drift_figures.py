@@ -174,7 +174,9 @@ def plot_role_drift(roles: pd.DataFrame, label: str = "condition") -> ggplot:
     )
 
 
-def plot_takeover(frame: pd.DataFrame, n_labels: int = 8) -> ggplot:
+def plot_takeover(
+    frame: pd.DataFrame, n_labels: int = 8, compared: str = "condition less base"
+) -> ggplot:
     """Draw how each head's exact effect differs from base, circuit heads outlined.
 
     Args:
@@ -183,6 +185,7 @@ def plot_takeover(frame: pd.DataFrame, n_labels: int = 8) -> ggplot:
             condition and on base), `in_circuit`.
         n_labels: How many of the heads with the largest differences get a
             number, and a place in the list below.
+        compared: What the difference is.
     """
     needed = ["layer", "head", "effect_condition", "effect_base", "in_circuit"]
     require_columns(frame, needed, "a map of take-over")
@@ -219,7 +222,7 @@ def plot_takeover(frame: pd.DataFrame, n_labels: int = 8) -> ggplot:
             x="layer",
             y="head",
             fill="",
-            subtitle="what ablating a head costs (logits), condition less base; outlined: circuit",
+            subtitle=f"what ablating a head costs (logits), {compared}; outlined: circuit",
             caption="\n".join(listed),
         )
         + theme_paper(height=height + 0.14 * len(listed), legend="right")
