@@ -174,9 +174,7 @@ def plot_role_drift(roles: pd.DataFrame, label: str = "condition") -> ggplot:
     )
 
 
-def plot_takeover(
-    frame: pd.DataFrame, n_labels: int = 8, compared: str = "condition less base"
-) -> ggplot:
+def plot_takeover(frame: pd.DataFrame, n_labels: int = 8) -> ggplot:
     """Draw how each head's exact effect differs from base, circuit heads outlined.
 
     Args:
@@ -185,7 +183,6 @@ def plot_takeover(
             condition and on base), `in_circuit`.
         n_labels: How many of the heads with the largest differences get a
             number, and a place in the list below.
-        compared: What the difference is.
     """
     needed = ["layer", "head", "effect_condition", "effect_base", "in_circuit"]
     require_columns(frame, needed, "a map of take-over")
@@ -222,7 +219,7 @@ def plot_takeover(
             x="layer",
             y="head",
             fill="",
-            subtitle=f"what ablating a head costs (logits), {compared}; outlined: circuit",
+            subtitle="what ablating a head costs (logits), condition less base; outlined: circuit",
             caption="\n".join(listed),
         )
         + theme_paper(height=height + 0.14 * len(listed), legend="right")

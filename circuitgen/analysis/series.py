@@ -3,6 +3,11 @@
 Each checkpoint is scored on the same prompts, so its change from the first is paired by
 prompt. Of recovery it is the difference of two ratios of means, of a logit difference the
 mean difference. Holm's correction is over all changes of one kind in a table.
+
+Of a head of the circuit the table of scores holds, prompt by prompt in the intact model,
+its direct effect on the logit difference and the attention that its role is told by; both
+are compared between the first checkpoint and the last. A head without a role has no such
+attention; heads outside the circuit are not in the tables.
 """
 
 import pandas as pd
@@ -16,8 +21,9 @@ from circuitgen.analysis.intervals import (
 )
 from circuitgen.analysis.multiplicity import adjust_holm, p_value
 from circuitgen.analysis.summary import summarise_condition
+from circuitgen.circuits import Circuit
 
-__all__ = ["summarise_series", "summarise_text_losses"]
+__all__ = ["summarise_heads", "summarise_series", "summarise_text_losses"]
 
 _KEPT = ("recovery", "logit_diff_model", "logit_diff_circuit", "io_beats_s_model")
 _CHANGES = ("recovery", "logit_diff_model", "logit_diff_circuit")
@@ -58,6 +64,51 @@ def summarise_series(frame: pd.DataFrame, n_boot: int = 1000) -> pd.DataFrame:
         if f"p_{name}_change" in table:
             table[f"p_holm_{name}_change"] = adjust_holm(table[f"p_{name}_change"])
     return table
+
+
+def summarise_heads(frame: pd.DataFrame, circuit: Circuit, n_boot: int = 1000) -> pd.DataFrame:
+    """How each head of the circuit differs between the first checkpoint and the last.
+
+    Args:
+        frame: Rows of one condition, as for `summarise_series`.
+        circuit: The circuit that was scored.
+
+    Returns:
+        One row per head and quantity (``direct effect``, in logits, and ``attention``, a
+        probability): ``head``, ``role``, ``quantity``, ``before``, ``after``,
+        ``difference`` with its interval, ``n``, and ``p_holm`` over the heads of one
+        quantity; largest difference first.
+    """
+    require_columns(frame, ["checkpoint", "prompt"], "heads along a series")
+    labels = list(dict.fromkeys(frame["checkpoint"]))
+    before, after = (frame[frame["checkpoint"] == label] for label in (labels[0], labels[-1]))
+    columns = {"direct effect": "direct_effect", "attention": "attention"}
+    parts = []
+    for quantity, prefix in columns.items():
+        rows = []
+        for member in circuit.members:
+            name = f"{prefix}_{member.head}"
+            if name not in after:
+                continue
+            both = after.merge(before[["prompt", name]], on="prompt", suffixes=("", "_before"))
+            change = paired_difference_interval(both, name, f"{name}_before", n_boot=n_boot)
+            rows.append(
+                {
+                    "head": str(member.head),
+                    "role": member.role,
+                    "quantity": quantity,
+                    "before": float(both[f"{name}_before"].mean()),
+                    "after": float(both[name].mean()),
+                    **_spread("difference", change),
+                    "p": p_value(change),
+                    "n": change.n,
+                }
+            )
+        if rows:
+            part = pd.DataFrame(rows)
+            part["p_holm"] = adjust_holm(part["p"])
+            parts.append(part.sort_values("difference", key=abs, ascending=False))
+    return pd.concat(parts, ignore_index=True)
 
 
 def summarise_text_losses(frame: pd.DataFrame) -> pd.DataFrame:

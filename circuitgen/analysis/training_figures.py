@@ -8,11 +8,15 @@ import pandas as pd
 from plotnine import (
     aes,
     annotate,
+    element_text,
+    facet_grid,
     facet_wrap,
     geom_errorbar,
+    geom_errorbarh,
     geom_hline,
     geom_line,
     geom_point,
+    geom_vline,
     ggplot,
     labs,
     position_dodge,
@@ -25,11 +29,22 @@ from plotnine import (
 
 from circuitgen.analysis.frames import require_columns
 from circuitgen.analysis.intervals import mean_interval
+from circuitgen.analysis.multiplicity import LEVEL
 from circuitgen.analysis.panels import clip_ratios
-from circuitgen.analysis.theme import BLACK, BLUE, GREEN, GREY, PALETTE, SHAPES, theme_paper
+from circuitgen.analysis.theme import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    PALETTE,
+    SHAPES,
+    VERMILION,
+    theme_paper,
+)
 from circuitgen.analysis.verdict import BAND
+from circuitgen.circuits import Head
 
-__all__ = ["plot_ablated_nodes", "plot_series"]
+__all__ = ["plot_ablated_nodes", "plot_heads", "plot_series"]
 
 _LINES = ("solid", "dashed", "dashdot", "dotted")
 
@@ -78,6 +93,49 @@ def plot_series(summary: pd.DataFrame) -> ggplot:
             subtitle="\n".join(["shaded: 0.8 to 1.2", *told]),
         )
         + theme_paper(height=3.2)
+    )
+
+
+def plot_heads(heads: pd.DataFrame, at_most: int = 12) -> ggplot:
+    """Draw how far the circuit's heads have moved, a panel a quantity and text set.
+
+    Args:
+        heads: `summarise_heads` of one or more series, with ``texts``.
+        at_most: Heads to draw in a row of panels: those that move most in one quantity.
+    """
+    needed = ["texts", "head", "role", "quantity", "difference", "p_holm"]
+    require_columns(heads, needed, "heads along a series")
+    kinds = heads.groupby(["texts", "quantity"])["difference"]
+    size = heads["difference"].abs() / kinds.transform(lambda column: column.abs().max())
+    most = size.groupby([heads["texts"], heads["head"]]).transform("max")
+    rank = most.groupby(heads["texts"]).rank(method="dense", ascending=False)
+    drawn = heads[rank <= at_most]
+    label = drawn["head"] + "  " + drawn["role"]
+    order = sorted(set(label), key=lambda one: Head.parse(one.split()[0]), reverse=True)
+    bounded = np.isfinite(drawn["difference_low"]) & np.isfinite(drawn["difference_high"])
+    panels = {"direct effect": "direct effect (logits)", "attention": "attention (probability)"}
+    drawn = drawn.assign(
+        label=pd.Categorical(label, order),
+        panel=pd.Categorical(drawn["quantity"].map(panels), list(panels.values())),
+        texts=pd.Categorical(drawn["texts"], list(dict.fromkeys(heads["texts"]))),
+        low=drawn["difference_low"].where(bounded, drawn["difference"]),
+        high=drawn["difference_high"].where(bounded, drawn["difference"]),
+        shown=np.where(drawn["p_holm"] < LEVEL, "stands after Holm", "not shown to move"),
+    )
+    looks = {"stands after Holm": VERMILION, "not shown to move": GREY}
+    return (
+        ggplot(drawn, aes("difference", "label", color="shown", shape="shown"))
+        + geom_vline(xintercept=0, colour=BLACK, size=0.4)
+        + geom_errorbarh(aes(xmin="low", xmax="high"), height=0.25, size=0.5)
+        + geom_point(size=2.2)
+        + facet_grid("texts", "panel", scales="free")
+        + scale_color_manual(values=looks)
+        + scale_shape_manual(values={"stands after Holm": "o", "not shown to move": "D"})
+        + labs(x="after training less before", y="", color="", shape="")
+        + theme_paper(
+            height=1.4 + 0.2 * drawn.groupby("texts", observed=True)["head"].nunique().sum()
+        )
+        + theme(axis_text_y=element_text(size=8), panel_spacing_x=0.045)
     )
 
 

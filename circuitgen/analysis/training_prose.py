@@ -8,11 +8,13 @@ from collections.abc import Sequence
 import pandas as pd
 
 from circuitgen.analysis.frames import require_columns
+from circuitgen.analysis.intervals import mean_interval, paired_difference_interval
 from circuitgen.analysis.multiplicity import LEVEL
 from circuitgen.analysis.tables import count, number, quote, signed
 from circuitgen.analysis.verdict import BAND
 
 __all__ = [
+    "summarise_ablated",
     "tell_ablated",
     "tell_both",
     "tell_heads",
@@ -68,7 +70,7 @@ def tell_survival(texts: str, summary: pd.DataFrame, condition: str = "base") ->
     direction = "falls" if last["logit_diff_model_change"] < 0 else "rises"
     told = f"{direction} from" if behaviour else "is not shown to move: it was"
     return (
-        f"After {int(last['checkpoint'])} steps on `{texts}`, recovery on `{condition}` is "
+        f"After {int(last['checkpoint'])} steps ({texts}), recovery on `{condition}` is "
         f"{quote(last, 'recovery')} (before: {quote(first, 'recovery')}; difference "
         f"{quote(last, 'recovery_change')}, {moved}): {survives}. The model's logit difference "
         f"{told} {quote(first, 'logit_diff_model')} "
@@ -77,30 +79,34 @@ def tell_survival(texts: str, summary: pd.DataFrame, condition: str = "base") ->
     )
 
 
-def tell_heads(texts: str, shift: pd.DataFrame) -> str:
-    """Which heads' effects have moved beyond noise.
+def tell_heads(texts: str, heads: pd.DataFrame) -> str:
+    """Which heads of the circuit have moved beyond noise, in what they write and where they look.
 
     Args:
-        shift: From `summarise_shift`, ``effect_base`` before training.
+        heads: From `summarise_heads`.
     """
-    moved = shift[shift["p_holm"] < LEVEL]
-    inside = int(moved["in_circuit"].sum())
-    n, largest = int(shift["n"].max()), shift.iloc[0]
+    told = [_tell_quantity(name, part) for name, part in heads.groupby("quantity", sort=False)]
+    return (
+        f"{texts} (n = {int(heads['n'].max())} prompts, Holm over the heads): "
+        + "; ".join(told)
+        + "."
+    )
+
+
+def _tell_quantity(name: str, part: pd.DataFrame) -> str:
+    moved, largest = part[part["p_holm"] < LEVEL], part.iloc[0]
     if moved.empty:
         return (
-            f"On `{texts}`, of {len(shift)} heads none is shown to have moved (n = {n} prompts, "
-            f"Holm over all heads); the largest difference is {largest['name']}'s, "
-            f"{quote(largest, 'difference')} logits."
+            f"the {name} of none of {count(len(part), 'head')} is shown to have moved, the largest "
+            f"difference being that of {largest['head']}, {quote(largest, 'difference')}"
         )
     named = ", ".join(
-        f"{row['name']} ({signed(row['effect_base'])} → {signed(row['effect_condition'])})"
-        for _, row in moved.head(5).iterrows()
+        f"{row['head']} ({number(row['before'])} → {number(row['after'])})"
+        for _, row in moved.head(4).iterrows()
     )
     return (
-        f"On `{texts}`, {len(moved)} of {len(shift)} heads are shown to have moved (n = {n} "
-        f"prompts, Holm over all heads), {inside} of them in the circuit: {named}"
-        + (", …" if len(moved) > 5 else "")
-        + "."
+        f"the {name} of {len(moved)} of {count(len(part), 'head')} is shown to have moved, most "
+        f"that of {named}"
     )
 
 
@@ -112,7 +118,7 @@ def tell_overlap(texts: str, table: pd.DataFrame) -> str:
     """
     first, last = table.iloc[0], table.iloc[-1]
     return (
-        f"Found anew after {int(last['checkpoint'])} steps on `{texts}`, the circuit has "
+        f"Found anew after {int(last['checkpoint'])} steps ({texts}), the circuit has "
         f"{int(last['n_nodes'])} nodes, {int(last['n_shared'])} of them in common with the one "
         f"that is scored (Jaccard {number(last['overlap'])}; two random sets of these sizes: "
         f"{number(last['by_chance'])}). Before training the same search on the same prompts "
@@ -164,6 +170,32 @@ def tell_both(table: pd.DataFrame, clean: str, triggered: str) -> str:
         f"{quote(cells.loc[(clean, clean)], 'recovery')} and "
         f"{quote(cells.loc[(triggered, clean)], 'recovery')}."
     )
+
+
+def summarise_ablated(table: pd.DataFrame) -> pd.DataFrame:
+    """The logit difference with a set of nodes ablated, by condition.
+
+    Args:
+        table: Rows of `circuitgen.training.planted.ablate_in_turn` of one set.
+
+    Returns:
+        By condition: ``model``, ``without`` and ``change`` (without less model, paired),
+        in logits with intervals.
+    """
+    require_columns(table, ["condition", "logit_diff_without", "logit_diff_model"], "an ablation")
+    rows = {}
+    for condition, part in table.groupby("condition", sort=False):
+        found = {
+            "model": mean_interval(part, "logit_diff_model"),
+            "without": mean_interval(part, "logit_diff_without"),
+            "change": paired_difference_interval(part, "logit_diff_without", "logit_diff_model"),
+        }
+        rows[condition] = {
+            f"{name}{end}": value
+            for name, one in found.items()
+            for end, value in (("", one.point), ("_low", one.low), ("_high", one.high))
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def tell_ablated(node: str, with_trigger: pd.Series, without: pd.Series) -> str:

@@ -52,6 +52,11 @@ class Found(NamedTuple):
     triggered: Discovery
     new: tuple[Node, ...]
 
+    @property
+    def tested(self) -> tuple[Node, ...]:
+        """The new nodes; where nothing is new, the first node found with the trigger."""
+        return self.new or tuple(_first(self.triggered.nodes, 1))
+
 
 def find_planted(study: Study, clean: str, triggered: str, *, n_prompts: int) -> Found:
     """Discover the circuit of both conditions by the recipe of every other circuit.

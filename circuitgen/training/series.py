@@ -20,20 +20,19 @@ from circuitgen.models.trainable import load_trainable
 from circuitgen.progress import track
 from circuitgen.results import Request, Store
 from circuitgen.study import Study
-from circuitgen.training.finetune import Recipe, fine_tune, read_losses, text_losses
+from circuitgen.training.finetune import Recipe, fine_tune, text_losses
 
 __all__ = [
     "CheckpointStudy",
     "Series",
-    "change_of_heads",
     "check_series",
     "compare_circuits",
     "open_directories",
     "score_series",
 ]
 
-_VERSIONS = {"fine-tuning": 1, "text-losses": 1}
-"""Raised by hand when the meaning of a measurement changes."""
+_TEXT_LOSSES_VERSION = 1
+"""Raised by hand when the meaning of the table changes."""
 
 _SHAPE = ("architecture", "n_layers", "n_heads", "d_model", "d_vocab")
 
@@ -114,15 +113,6 @@ class Series:
             for step in self.steps
         }
 
-    def training_losses(self) -> pd.DataFrame:
-        """One row a step: ``step`` and ``loss``, the batch's, in nats a token."""
-
-        def compute() -> pd.DataFrame:
-            losses = read_losses(fine_tune(self.recipe, self.steps)[self.steps[-1]])
-            return pd.DataFrame({"step": range(1, len(losses) + 1), "loss": losses})
-
-        return self._table("fine-tuning", compute, n_steps=self.steps[-1])
-
     def text_losses(self) -> pd.DataFrame:
         """The loss of every held-out text at every checkpoint.
 
@@ -136,7 +126,8 @@ class Series:
         texts = self.recipe.text_set.held_out
 
         def compute() -> pd.DataFrame:
-            name = str(fine_tune(self.recipe, self.steps)[step]) if step else self.recipe.model
+            kept = [one for one in self.steps if one <= step]
+            name = str(fine_tune(self.recipe, kept)[step]) if step else self.recipe.model
             losses = text_losses(load_trainable(name), texts)
             return pd.DataFrame(
                 {
@@ -147,11 +138,8 @@ class Series:
                 }
             )
 
-        return self._table("text-losses", compute, step=step)
-
-    def _table(self, name: str, compute: object, **parameters: int) -> pd.DataFrame:
-        decides = {"recipe": self.recipe.identity} | parameters
-        return self.store.table(Request(name, _VERSIONS[name], decides), compute)  # type: ignore[arg-type]
+        decides = {"recipe": self.recipe.identity, "step": step}
+        return self.store.table(Request("text-losses", _TEXT_LOSSES_VERSION, decides), compute)
 
 
 def open_directories(
@@ -239,23 +227,3 @@ def compare_circuits(
             }
         )
     return pd.DataFrame(rows)
-
-
-def change_of_heads(
-    before: Study, after: Study, circuit: Circuit, *, n_prompts: int, condition: str = "base"
-) -> pd.DataFrame:
-    """What ablating each head by itself does before and after, on the same prompts.
-
-    Returns:
-        As `circuitgen.family.head_shift`: ``effect`` is after, ``effect_base`` before.
-    """
-    first = before.head_effects(condition, n_prompts=n_prompts)
-    last = after.head_effects(condition, n_prompts=n_prompts)
-    paired = last.merge(
-        first[["prompt", "head", "effect"]],
-        on=["prompt", "head"],
-        suffixes=("", "_base"),
-        validate="one_to_one",
-    )
-    members = {str(member.head) for member in circuit.members}
-    return paired.assign(in_circuit=paired["head"].isin(members))
