@@ -8,7 +8,7 @@ whatever measures a model measures a checkpoint of it.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -99,7 +99,8 @@ def load_trainable(name: str) -> Trainable:
         )
         tokenizer = AutoTokenizer.from_pretrained(str(directory), local_files_only=True)
     # Evaluation mode only turns dropout off: the same seed then gives the same weights.
-    return Trainable(module.eval().requires_grad_(True), tokenizer, declaration, None)
+    fast = cast("PreTrainedTokenizerFast", tokenizer)
+    return Trainable(module.eval().requires_grad_(True), fast, declaration, None)
 
 
 def _native(settings: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Any:

@@ -74,8 +74,9 @@ def find_planted(study: Study, clean: str, triggered: str, *, n_prompts: int) ->
             f"{clean} has the positions {steps[0]} and {triggered} has {steps[1]}; a circuit of "
             "one cannot be scored on the other."
         )
-    found = [study.discovery(n_prompts, condition=name) for name in (clean, triggered)]
-    return Found(*found, new_nodes(*(one.nodes for one in found)))
+    before = study.discovery(n_prompts, condition=clean)
+    after = study.discovery(n_prompts, condition=triggered)
+    return Found(before, after, new_nodes(before.nodes, after.nodes))
 
 
 def new_nodes(clean: pd.DataFrame, triggered: pd.DataFrame) -> tuple[Node, ...]:

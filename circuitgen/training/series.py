@@ -99,13 +99,13 @@ class Series:
     @cached_property
     def studies(self) -> dict[int, Study]:
         """The measurements of each checkpoint, by its step."""
-        common = {"seed": self.seed, "n_reference": self.n_reference, "store": self.store}
-        before = Study(self.recipe.model, **common)
+        common = self.seed, self.n_reference, self.store
+        before = Study(self.recipe.model, *common)
         texts = self.recipe.text_set.name
         return {0: before} | {
             step: CheckpointStudy(
                 f"{before.declaration.name} after {step} steps on {texts}",
-                **common,
+                *common,
                 recipe=self.recipe,
                 step=step,
                 steps=self.steps,
