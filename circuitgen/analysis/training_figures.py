@@ -80,7 +80,7 @@ def plot_series(summary: pd.DataFrame) -> ggplot:
             aes(ymin="recovery_low", ymax="recovery_high"), position=dodge, width=0.25, size=0.5
         )
         + geom_point(position=dodge, size=2.4)
-        + facet_wrap("texts", nrow=1)
+        + facet_wrap("texts", nrow=1, scales="free_x")
         + scale_color_manual(values=dict(zip(names, colours, strict=True)))
         + scale_shape_manual(values=dict(zip(names, shapes, strict=True)))
         + scale_linetype_manual(values=dict(zip(names, _LINES * len(names), strict=False)))
