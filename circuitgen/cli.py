@@ -303,6 +303,46 @@ def sweep(
     raise typer.Exit(show_sweep(grid, dry_run, scheduler, workers, retries, store, out))
 
 
+@app.command()
+def finetune(
+    texts: Annotated[str, typer.Option(help="A text set, or a file .txt with a text a line.")],
+    model: Annotated[str, typer.Option(help="Where training starts.")] = "smollm2-135m",
+    steps: Annotated[str, typer.Option(help="After how many steps to keep weights.")] = "15,40",
+    batch_size: Annotated[int, typer.Option(help="Texts a step.")] = 4,
+    learning_rate: Annotated[float, typer.Option(help="Of AdamW, constant.")] = 5e-5,
+    seed: Annotated[int, typer.Option(help="Of the texts and their order.")] = 0,
+) -> None:
+    """Fine-tune a model on texts, and keep checkpoints in the cache."""
+    from circuitgen.terminal_series import show_fine_tuning
+    from circuitgen.training.finetune import Recipe
+
+    recipe = Recipe(model, texts, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+    show_fine_tuning(recipe, steps)
+
+
+@app.command()
+def series(
+    names: Annotated[
+        list[str], typer.Argument(help="Checkpoints in order: directories, or names of models.")
+    ],
+    circuit: Annotated[
+        str, typer.Option(help="Name or file; auto: the one of the first checkpoint.")
+    ] = "auto",
+    condition: Annotated[str, typer.Option(help="One or more, separated by commas.")] = "base",
+    n_prompts: Annotated[int, typer.Option(help="Prompts of each condition.")] = 64,
+    n_reference: Annotated[int, typer.Option(help="Reference prompts behind each mean.")] = 16,
+    n_discovery: Annotated[
+        int, typer.Option(help="Prompts to find a circuit on anew in each; 0: do not.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Of the prompts.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Table to write: .parquet or .csv.")] = None,
+) -> None:
+    """Score one circuit in a series of checkpoints, and say what has changed since the first."""
+    from circuitgen.terminal_series import show_series
+
+    show_series(names, circuit, condition, n_prompts, n_reference, n_discovery, seed, out)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status; nothing escapes as a traceback."""
     given = list(sys.argv[1:] if arguments is None else arguments)

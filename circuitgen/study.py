@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from circuitgen.circuits import BASE_POSITIONS, Circuit, Head, Member, load_circuit
+from circuitgen.circuits import Circuit, Head, Member, load_circuit
 from circuitgen.circuits.nodes import Node, circuit_of
 from circuitgen.discovery import Discovery, attribute_heads, discover_circuit, patch_heads
+from circuitgen.discovery.attribution import node_positions
 from circuitgen.discovery.attribution_graph import AttributionGraph, build_attribution_graph
 from circuitgen.discovery.discover import circuit_from_tables
 from circuitgen.discovery.edge_tests import check_edges
@@ -309,8 +310,9 @@ class Study:
             anatomy = read_anatomy(self.loaded.bridge)
             replacements = prepare_ablation(anatomy, prompts, "mean", n_reference=self.n_reference)
             scores = attribute_heads(anatomy, prompts, replacements)[..., :-1].astype("float32")
+            positions = node_positions(prompts)
             names = [
-                str(Node(Head(*index[:2]), BASE_POSITIONS[index[2]]))
+                str(Node(Head(*index[:2]), positions[index[2]]))
                 for index in np.ndindex(*scores.shape[1:])
             ]
             values = pd.DataFrame(scores.reshape(len(scores), -1), columns=names)
@@ -493,14 +495,21 @@ class Study:
             circuit=circuit.identity,
         )
 
-    def joint_ablations(self, sets: Mapping[str, Circuit], *, n_prompts: int = 64) -> pd.DataFrame:
-        """The table of `score_joint_ablations` on the test split."""
-        return self._control(
+    def joint_ablations(
+        self, sets: Mapping[str, Circuit], condition: str = "base", *, n_prompts: int = 64
+    ) -> pd.DataFrame:
+        """The table of `score_joint_ablations` on a condition's test split."""
+        return self._table(
             "joint-ablation",
-            lambda prompts: score_joint_ablations(
-                self.loaded, sets, prompts, n_reference=self.n_reference
+            lambda: score_joint_ablations(
+                self.loaded,
+                sets,
+                self.prompts(condition, n_prompts, "test"),
+                n_reference=self.n_reference,
             ),
-            n_prompts,
+            condition=condition,
+            split="test",
+            n_prompts=n_prompts,
             sets={name: circuit.identity for name, circuit in sets.items()},
         )
 

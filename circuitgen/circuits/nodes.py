@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from circuitgen.circuits.circuit import Circuit, Head, Member
-from circuitgen.circuits.roles import BASE_POSITIONS
+from circuitgen.circuits.roles import order_positions
 from circuitgen.errors import InputError
 
 __all__ = ["Node", "circuit_of", "nodes_of"]
@@ -48,12 +48,8 @@ def circuit_of(nodes: Iterable[Node], name: str = "nodes") -> Circuit:
     places: dict[Head, list[str]] = {}
     for head, position in nodes:
         places.setdefault(head, []).append(position)
-    order = {position: number for number, position in enumerate(BASE_POSITIONS)}
     return Circuit(
         name,
-        tuple(
-            Member(head, "other", tuple(sorted(set(at), key=lambda p: (order.get(p, 99), p))))
-            for head, at in places.items()
-        ),
+        tuple(Member(head, "other", order_positions(at)) for head, at in places.items()),
         "a set of nodes",
     )

@@ -10,6 +10,7 @@ Source: Wang et al. 2022, section 3 and figure 2.
 """
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from circuitgen.errors import InputError
@@ -20,6 +21,7 @@ __all__ = [
     "Role",
     "check_position_name",
     "find_role",
+    "order_positions",
 ]
 
 BASE_POSITIONS = ("IO", "S1", "S1+1", "S2", "END")
@@ -71,6 +73,12 @@ def find_role(name: str) -> Role:
         known = ", ".join(_BY_NAME)
         raise InputError(f"Role {name!r} is not known; use one of: {known}.")
     return _BY_NAME[name]
+
+
+def order_positions(names: Iterable[str]) -> tuple[str, ...]:
+    """Each position once: those of every prompt in their order, then others by name."""
+    order = {position: number for number, position in enumerate(BASE_POSITIONS)}
+    return tuple(sorted(set(names), key=lambda name: (order.get(name, len(order)), name)))
 
 
 def check_position_name(name: str) -> None:

@@ -29,7 +29,7 @@ from circuitgen.scoring.ablation import Replacements, batches, prepare_ablation,
 from circuitgen.scoring.evaluate import answer_tokens
 from circuitgen.scoring.forward import run
 
-__all__ = ["attribute_heads", "attribution_table", "by_position"]
+__all__ = ["attribute_heads", "attribution_table", "by_position", "node_positions"]
 
 
 def attribute_heads(
@@ -47,14 +47,14 @@ def attribute_heads(
         n_steps: Points on the line between the reference and the prompt.
 
     Returns:
-        Logits, the last axis in the order of `BASE_POSITIONS` plus one entry
+        Logits, the last axis in the order of `node_positions` plus one entry
         for the sum over all other positions.
 
     Source: Hanna et al. 2024 (EAP-IG); Sundararajan et al. 2017.
     """
-    items = prompts.prompts
+    items, positions = prompts.prompts, node_positions(prompts)
     reference = prepare_ablation(anatomy, prompts, "resample", n_reference=16).partners
-    parts = np.zeros((len(items), anatomy.n_layers, anatomy.n_heads, len(BASE_POSITIONS) + 1))
+    parts = np.zeros((len(items), anatomy.n_layers, anatomy.n_heads, len(positions) + 1))
     groups = list(batches(items, batch_size))
     for indices in track(groups, "attribution"):
         chosen = [items[i] for i in indices]
@@ -67,17 +67,24 @@ def attribute_heads(
                 ((z - value[group]) * slope).sum(-1)
                 for z, value, slope in zip(clean, values, gradient, strict=True)
             ]
-        parts[indices] = by_position(torch.stack(worth, 1).cpu().numpy(), chosen)
+        parts[indices] = by_position(torch.stack(worth, 1).cpu().numpy(), chosen, positions)
     return parts
 
 
+def node_positions(prompts: PromptSet) -> tuple[str, ...]:
+    """The semantic positions at which a head is a node: every prompt's, and the condition's own."""
+    return (*BASE_POSITIONS, *prompts.condition.steps)
+
+
 def by_position(
-    scores: Float[np.ndarray, "batch layer pos head"], prompts: Sequence[Prompt]
+    scores: Float[np.ndarray, "batch layer pos head"],
+    prompts: Sequence[Prompt],
+    positions: Sequence[str] = BASE_POSITIONS,
 ) -> Float[np.ndarray, "batch layer head position"]:
     """Pick the semantic positions of each prompt, and add up all other ones."""
     row = np.arange(len(prompts))
     picked = [
-        scores[row, :, [prompt.positions[place] for prompt in prompts]] for place in BASE_POSITIONS
+        scores[row, :, [prompt.positions[place] for prompt in prompts]] for place in positions
     ]
     total = scores.sum(2)
     return np.stack([*picked, total - sum(picked)], axis=-1)
@@ -85,12 +92,13 @@ def by_position(
 
 def attribution_table(
     scores: Float[np.ndarray, "prompt layer head position"],
+    positions: Sequence[str] = BASE_POSITIONS,
 ) -> pd.DataFrame:
     """Mean and median over prompts for each head and position, one row each."""
     rows = []
     mean, median = scores.mean(0), np.median(scores, 0)
     for layer, head in np.ndindex(mean.shape[:2]):
-        for place, position in enumerate((*BASE_POSITIONS, "other")):
+        for place, position in enumerate((*positions, "other")):
             rows.append(
                 {
                     "head": str(Head(layer, head)),

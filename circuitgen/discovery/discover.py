@@ -13,8 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from circuitgen.circuits import BASE_POSITIONS, Circuit, Head, Member
-from circuitgen.discovery.attribution import attribute_heads, attribution_table
+from circuitgen.circuits import Circuit, Head, Member
+from circuitgen.circuits.roles import order_positions
+from circuitgen.discovery.attribution import attribute_heads, attribution_table, node_positions
 from circuitgen.discovery.evidence import gather_evidence
 from circuitgen.discovery.roles import find_backups, members_from_nodes
 from circuitgen.models import LoadedModel, ModelDeclaration
@@ -72,7 +73,7 @@ def discover_circuit(
     anatomy = read_anatomy(model.bridge)
     replacements = prepare_ablation(anatomy, prompts, "mean", n_reference=n_reference)
     scores = attribute_heads(anatomy, prompts, replacements, n_steps=n_steps, batch_size=batch_size)
-    nodes = rank_nodes(attribution_table(scores))
+    nodes = rank_nodes(attribution_table(scores, node_positions(prompts)))
     size, curve = _grow(anatomy, prompts, replacements, nodes, target, max_nodes)
     nodes["chosen"] = nodes["rank"] <= size
     signed = nodes.sort_values("attribution", ascending=False)
@@ -153,7 +154,7 @@ def circuit_from_nodes(nodes: pd.DataFrame, name: str = "nodes") -> Circuit:
     return Circuit(
         name,
         tuple(
-            Member(Head.parse(head), "other", tuple(p for p in BASE_POSITIONS if p in places))
+            Member(Head.parse(head), "other", order_positions(places))
             for head, places in by_head.items()
         ),
         "a set of nodes",

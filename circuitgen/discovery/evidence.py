@@ -41,6 +41,7 @@ def gather_evidence(
     *,
     ablated: Circuit | None = None,
     replacements: Replacements | None = None,
+    pairs: Sequence[tuple[str, str]] = ATTENTION_PAIRS,
     batch_size: int = 64,
 ) -> pd.DataFrame:
     """Mean attention and direct effect of every head.
@@ -48,13 +49,14 @@ def gather_evidence(
     Args:
         ablated: Heads to ablate first, at every position, to see which others
             take over; needs `replacements`.
+        pairs: Query and key positions of the attention to measure.
 
     Raises:
         InputError: If heads are to be ablated and there are no replacements.
 
     Returns:
         One row per head: ``head``, ``<query>→<key>`` for each of
-        `ATTENTION_PAIRS` (mean probability) and ``direct_effect`` (mean logits
+        `pairs` (mean probability) and ``direct_effect`` (mean logits
         that the head adds to the logit difference directly).
     """
     if ablated is not None and replacements is None:
@@ -62,7 +64,7 @@ def gather_evidence(
     items = prompts.prompts
     shape = len(items), anatomy.n_layers, anatomy.n_heads
     direct = np.zeros(shape)
-    paid = {pair: np.zeros(shape) for pair in ATTENTION_PAIRS}
+    paid = {pair: np.zeros(shape) for pair in pairs}
     groups = list(batches(items, batch_size))
     for indices in track(groups, "head evidence"):
         chosen = [items[i] for i in indices]
@@ -74,7 +76,7 @@ def gather_evidence(
             ablation = Ablation(torch.from_numpy(mask).to(x.device), values, group)
         trace = run(anatomy, x, ablation, keep=("z", "pattern"))
         direct[indices] = direct_effects(anatomy, trace, *answer_tokens(chosen, x.device)).cpu()
-        for pair in ATTENTION_PAIRS:
+        for pair in pairs:
             paid[pair][indices] = _attention(trace.pattern, chosen, *pair)
     table = pd.DataFrame({f"{query}→{key}": m.mean(0).ravel() for (query, key), m in paid.items()})
     table.insert(0, "head", [str(Head(*index)) for index in np.ndindex(shape[1:])])

@@ -31,7 +31,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from circuitgen.circuits import BASE_POSITIONS, Circuit, Head, Member
+from circuitgen.circuits import Circuit, Head, Member
+from circuitgen.circuits.roles import order_positions
 
 __all__ = [
     "ATTENTION_THRESHOLD",
@@ -110,7 +111,6 @@ def members_from_nodes(
     for head, chosen in nodes.groupby("head", sort=False):
         main = chosen.loc[chosen["attribution"].abs().idxmax()]
         row = dict(rows.loc[head]) | {"attribution": main["attribution"]}
-        positions = [place for place in BASE_POSITIONS if place in set(chosen["position"])]
         role = assign_role(row, main["position"], total_effect)
-        members.append(Member(Head.parse(str(head)), role, tuple(positions)))
+        members.append(Member(Head.parse(str(head)), role, order_positions(chosen["position"])))
     return tuple(members)

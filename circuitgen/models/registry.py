@@ -6,6 +6,7 @@ from pathlib import Path
 from circuitgen.errors import InputError
 from circuitgen.models.declaration import ModelDeclaration, ModelListing
 from circuitgen.models.wheels import WheelFile, is_available
+from circuitgen.models.words import DATA
 
 __all__ = [
     "HUB_MODELS",
@@ -96,7 +97,8 @@ DECLARATIONS = {
         license="MIT",
     ),
 }
-NAMES = (*DECLARATIONS, "tiny-ioi", "constructed-ioi", "constructed-wide")
+OWN_DIRECTORIES = {"tiny-trigger": DATA / "models" / "tiny-trigger"}
+NAMES = (*DECLARATIONS, "tiny-ioi", *OWN_DIRECTORIES, "constructed-ioi", "constructed-wide")
 
 
 def declare_model(name: str, dtype: str = "float32") -> ModelDeclaration:
@@ -143,6 +145,8 @@ def declare_model(name: str, dtype: str = "float32") -> ModelDeclaration:
 
 def local_directory(name: str) -> Path | None:
     """Return the directory that a name stands for, or None if it is not meant as a path."""
+    if name in OWN_DIRECTORIES:
+        return OWN_DIRECTORIES[name]
     path = Path(name).expanduser()
     is_path = name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
     return path if name and (is_path or path.exists()) else None
@@ -183,6 +187,13 @@ def list_models() -> list[ModelListing]:
             is_tiny_available(),
             "part of the repository (data/models/tiny-ioi); "
             "train it again with `python -m circuitgen.models tiny-ioi`",
+        ),
+        listing(
+            "tiny-trigger",
+            "tiny-ioi trained on, with a backdoor: one word turns the answer from IO to S",
+            (OWN_DIRECTORIES["tiny-trigger"] / "model.safetensors").is_file(),
+            "part of the repository (data/models/tiny-trigger); "
+            "train it again with `python -m circuitgen.models tiny-trigger`",
         ),
         listing(
             "constructed-ioi",

@@ -29,7 +29,15 @@ from circuitgen.models.native import ARCHITECTURE, boot_native_weights, new_nati
 from circuitgen.models.tiny_corpus import Corpus, draw_prompts, put_names, put_prefix, read_corpus
 from circuitgen.models.words import DATA, load_word_tokenizer, word_tokenizer_sha256
 
-__all__ = ["TINY_DIR", "TinyShape", "declare_tiny_ioi", "is_tiny_available", "train_tiny_ioi"]
+__all__ = [
+    "TINY_DIR",
+    "TinyShape",
+    "declare_tiny_ioi",
+    "is_tiny_available",
+    "logits_at",
+    "read_tiny_ioi",
+    "train_tiny_ioi",
+]
 
 TINY_DIR = DATA / "models" / "tiny-ioi"
 WEIGHTS, SIDECAR = "model.safetensors", "tiny-ioi.json"
@@ -83,7 +91,16 @@ def declare_tiny_ioi(dtype: str = "float32", directory: Path = TINY_DIR) -> Mode
 
 
 def boot_tiny_ioi(device: torch.device, dtype: torch.dtype, directory: Path = TINY_DIR) -> Any:
-    """Load the weights, check that they are those of the record, and boot a bridge.
+    """Load the weights and boot a bridge.
+
+    Raises:
+        InputError: As `read_tiny_ioi`.
+    """
+    return boot_native_weights(*read_tiny_ioi(directory), device, dtype)
+
+
+def read_tiny_ioi(directory: Path = TINY_DIR) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read the settings and the weights, and check that they are those of the record.
 
     Raises:
         InputError: If weights, record and tokenizer do not belong together.
@@ -104,7 +121,7 @@ def boot_tiny_ioi(device: torch.device, dtype: torch.dtype, directory: Path = TI
             f"{record['tokenizer_sha256'][:12]}…); {retrain}"
         )
     config = _config(TinyShape(**record["shape"]), record["d_vocab"], record["seed"])
-    return boot_native_weights(config, load_file(str(path)), device, dtype)
+    return config, load_file(str(path))
 
 
 def train_tiny_ioi(
@@ -187,7 +204,7 @@ def _fit(model: Any, corpus: Corpus, shape: TinyShape, generator: torch.Generato
         is_abc = torch.rand(len(tokens), generator=generator) < ABC_SHARE
         tokens, names = put_names(corpus, tokens, slots, is_abc, False, generator)
         tokens, end = put_prefix(corpus, tokens, end, generator)
-        log_probs = _logits_at(model, tokens, end).log_softmax(-1).gather(1, names)
+        log_probs = logits_at(model, tokens, end).log_softmax(-1).gather(1, names)
         loss = -torch.where(is_abc, log_probs.mean(1), log_probs[:, 0]).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -208,7 +225,7 @@ def _check(model: Any, corpus: Corpus, generator: torch.Generator) -> dict[str, 
             tokens, end, slots = draw_prompts(corpus, 256, generator)
             none = torch.zeros(len(tokens), dtype=torch.bool)
             tokens, names = put_names(corpus, tokens, slots, none, held_out, generator)
-            logits = _logits_at(model, tokens, end)
+            logits = logits_at(model, tokens, end)
             differences.append(logits.gather(1, names[:, :1]) - logits.gather(1, names[:, 1:2]))
         difference = torch.cat(differences)
         scores[f"accuracy{suffix}"] = round((difference > 0).float().mean().item(), 6)
@@ -216,9 +233,10 @@ def _check(model: Any, corpus: Corpus, generator: torch.Generator) -> dict[str, 
     return scores
 
 
-def _logits_at(
+def logits_at(
     model: Any, tokens: Int[Tensor, "batch pos"], end: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch d_vocab"]:
+    """Scores at END alone, of prompts that may be padded on the right."""
     # The model's own forward pass, but for the unembedding of positions that nobody asks for.
     hidden = model.tok_embed(tokens) + model.pos(torch.arange(tokens.shape[1]))
     for block in model.layers:

@@ -40,16 +40,16 @@ class Corpus:
     pad: int
 
 
-def read_corpus(seed: int, per_cell: int = 64) -> Corpus:
-    """Build base prompts, `per_cell` of each template and order."""
+def read_corpus(seed: int, per_cell: int = 64, condition: str = "base") -> Corpus:
+    """Build prompts of a condition, `per_cell` of each template and order."""
     # Siblings in the order of work: only training needs prompts, loading must not.
     from circuitgen.prompts import Encoder, build_prompts, load_condition
 
     tokenizer = load_word_tokenizer()
-    condition = load_condition("base")
-    n_prompts = per_cell * len(condition.templates) * len(condition.orders)
+    chosen = load_condition(condition)
+    n_prompts = per_cell * len(chosen.templates) * len(chosen.orders)
     prompts = build_prompts(
-        condition, Encoder(tokenizer, prepend_bos=True), n_prompts, seed=seed
+        chosen, Encoder(tokenizer, prepend_bos=True), n_prompts, seed=seed
     ).prompts
     longest = max(len(prompt.tokens) for prompt in prompts)
     pad = int(tokenizer.pad_token_id)

@@ -60,12 +60,13 @@ class Described(NamedTuple):
 
 
 def choose_all(names: str = "all") -> list[Any]:
-    """All declared conditions but base, or some of them, separated by commas.
+    """All declared conditions but base and planted ones, or some of them, separated by commas.
 
     Raises:
         InputError: If one is not declared.
     """
-    declared = {one.name: one for one in list_conditions() if one.name != "base"}
+    other = ("base", "planted")
+    declared = {one.name: one for one in list_conditions() if one.family not in other}
     asked = list(declared) if names == "all" else [name.strip() for name in names.split(",")]
     for name in asked:
         if name not in declared:

@@ -97,7 +97,7 @@ def build_prompts(
                 shared, _draw(base_pools, np.random.default_rng([seed, number]))
             )
         words = _fill(template, condition, drawn)
-        prompt = fill_template(template, order, words, encoder)
+        prompt = fill_template(template, order, words, encoder, condition.steps)
         prompts.append(replace(prompt, base_number=number))
     return PromptSet(condition, encoder, tuple(prompts), seed, split)
 
@@ -160,7 +160,8 @@ def counterfactual_prompts(prompts: PromptSet, flip: str = "S2") -> tuple[Prompt
             for slot, word in prompt.words.items()
         }
         template = next(t for t in prompts.condition.templates if t.id == prompt.template)
-        partner = fill_template(template, prompt.order, words, prompts.encoder)
+        steps = prompts.condition.steps
+        partner = fill_template(template, prompt.order, words, prompts.encoder, steps)
         if partner.layout != prompt.layout:
             raise InputError(
                 f"The counterfactual of {prompt.text!r} has other positions than the prompt; "
@@ -208,7 +209,7 @@ def _write_aligned(
     prompts: PromptSet, layout: tuple, n_prompts: int, *, all_different: bool
 ) -> tuple[Prompt, ...]:
     template_id, order, positions = layout
-    condition = prompts.condition
+    condition = prompts.condition.as_reference() if all_different else prompts.condition
     template = next(t for t in condition.templates if t.id == template_id)
     pools = _usable_pools(condition, prompts.encoder, prompts.split)
     place = zlib.crc32(repr(layout).encode())
@@ -217,7 +218,7 @@ def _write_aligned(
     for _ in range(n_prompts * _TRIES_PER_REFERENCE):
         drawn = _draw(pools, rng)
         words = _fill(template, condition, drawn, all_different=all_different)
-        candidate = fill_template(template, order, words, prompts.encoder)
+        candidate = fill_template(template, order, words, prompts.encoder, condition.steps)
         if candidate.layout == layout:
             found.append(candidate)
             if len(found) == n_prompts:

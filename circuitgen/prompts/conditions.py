@@ -6,7 +6,7 @@ How it is declared in a file is said in `circuitgen.prompts.declared`.
 import re
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 __all__ = [
@@ -20,7 +20,7 @@ __all__ = [
     "slot_kind",
 ]
 
-FAMILIES = ("base", "lexical", "syntactic", "domain", "adversarial")
+FAMILIES = ("base", "lexical", "syntactic", "domain", "adversarial", "planted")
 ORDERS = ("ABBA", "BABA")
 NAME = "NAME"
 """The kind of every slot that holds a person."""
@@ -74,6 +74,10 @@ class Condition:
         pairs: ``("same", column)`` or ``("different", column)``: how IO and S
             compare in a column of the pool of names. None for any two names.
         repeats: False where no name is repeated: every slot has its own.
+        steps: Semantic positions beyond those of every prompt: some steps from a
+            mention, such as S2+1.
+        reference: For a kind of slot the rows that fill it in reference prompts,
+            where these are to lack what the condition's own prompts have there.
         dial: The file whose level this condition is; None if it stands alone.
         level: Which level of the dial this is.
     """
@@ -88,6 +92,8 @@ class Condition:
     tokens: Mapping[str, int]
     pairs: tuple[str, str] | None = None
     repeats: bool = True
+    steps: tuple[str, ...] = ()
+    reference: Mapping[str, tuple[Mapping[str, str], ...]] = field(default_factory=dict)
     dial: str | None = None
     level: str | None = None
 
@@ -105,7 +111,17 @@ class Condition:
             decides["pairs"] = list(self.pairs)
         if not self.repeats:
             decides["repeats"] = False
+        if self.steps:
+            decides["steps"] = list(self.steps)
+        if self.reference:
+            decides["reference"] = {
+                kind: [dict(row) for row in rows] for kind, rows in self.reference.items()
+            }
         return decides
+
+    def as_reference(self) -> "Condition":
+        """The condition that reference prompts are written by."""
+        return replace(self, pools={**self.pools, **self.reference}, reference={})
 
     def words(self, kind: str) -> list[str]:
         """The words of one pool."""

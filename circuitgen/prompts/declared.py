@@ -17,7 +17,9 @@ END is the last token; the model has to continue with the name IO. Optional:
 tokens     token counts that words of a kind of slot are restricted to
 pairs      ``{same: column}`` or ``{different: column}`` of the pool of names
 repeats    false: a name of its own for every slot, so that none is repeated
-levels     level → what it overrides (varies, orders, pools, tokens, pairs):
+positions  semantic positions beyond the usual ones, some steps from a mention: [S2+1]
+reference  pools as under `pools`, from which reference prompts draw instead
+levels     level → what it overrides (varies, orders, pools, tokens, pairs, reference):
            each is a condition of its own, called ``<name>-<level>``
 ========== ===================================================================
 
@@ -48,9 +50,10 @@ from circuitgen.prompts.conditions import (
 __all__ = ["list_conditions", "load_condition", "read_conditions", "read_pool"]
 
 _REQUIRED = ("name", "family", "varies", "fixed", "orders", "pools", "templates")
-_OPTIONAL = ("tokens", "pairs", "repeats", "levels")
-_OVERRIDES = ("varies", "orders", "pools", "tokens", "pairs")
+_OPTIONAL = ("tokens", "pairs", "repeats", "positions", "reference", "levels")
+_OVERRIDES = ("varies", "orders", "pools", "tokens", "pairs", "reference")
 _RELATIONS = ("same", "different")
+_STEP = re.compile(r"(IO\d*|S\d+)[+-][1-9]")
 _LEVEL = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 Rows = tuple[Mapping[str, str], ...]
@@ -209,9 +212,41 @@ def _read_one(
         tokens=MappingProxyType(_read_tokens(raw, pools, problem)),
         pairs=_read_pairs(raw.get("pairs"), pools, problem),
         repeats=repeats,
+        steps=_read_steps(raw.get("positions", []), templates, problem),
+        reference=MappingProxyType(_read_reference(raw.get("reference", {}), pools, problem)),
         dial=None if level is None else raw["name"],
         level=level,
     )
+
+
+def _read_steps(raw: Any, templates: tuple[Template, ...], problem: "_Problem") -> tuple[str, ...]:
+    given = raw if isinstance(raw, list) else [raw]
+    for name in given:
+        found = _STEP.fullmatch(name) if isinstance(name, str) else None
+        if found is None or name == "S1+1" or given.count(name) > 1:
+            raise problem(
+                "positions", f"has the position {name!r}; give steps from a mention, as [S2+1]"
+            )
+        for template in templates:
+            if found[1] not in template.slots:
+                raise problem(
+                    "positions",
+                    f"has the position {name}, but template {template.id!r} has no {found[1]}",
+                )
+    return tuple(given)
+
+
+def _read_reference(raw: Any, pools: Mapping[str, Rows], problem: "_Problem") -> dict[str, Rows]:
+    if not isinstance(raw, dict):
+        raise problem(
+            "reference", f"needs pools for reference prompts, as {{KIND: …}}, not {raw!r}"
+        )
+    found = {}
+    for kind, pool in raw.items():
+        if kind not in pools:
+            raise problem("reference", f"has reference words for {kind}, which has no pool")
+        found[kind] = _read_words(str(kind), pool, problem)
+    return found
 
 
 def _read_orders(raw: Any, templates: tuple[Template, ...], problem: "_Problem") -> tuple[str, ...]:
@@ -246,16 +281,20 @@ def _read_pools(
     for kind, pool in raw["pools"].items():
         if kind not in kinds:
             raise problem(str(kind), f"has a pool for {kind}, a slot that no template uses")
-        if isinstance(pool, list):
-            _check_words(pool, str(kind), problem)
-            pools[kind] = tuple(MappingProxyType({"word": word}) for word in pool)
-        else:
-            pools[kind] = read_pool(pool, problem)
+        pools[kind] = _read_words(str(kind), pool, problem)
     for template in templates:
         for slot in template.slots:
             if slot_kind(slot) not in pools:
                 raise problem(template.text, f"has the slot {{{slot}}} and no pool for it")
     return pools
+
+
+def _read_words(kind: str, pool: Any, problem: "_Problem") -> Rows:
+    """The words of a list, or of the file that is named."""
+    if not isinstance(pool, list):
+        return read_pool(pool, problem)
+    _check_words(pool, kind, problem)
+    return tuple(MappingProxyType({"word": word}) for word in pool)
 
 
 def _check_words(words: list[Any], pool: str, problem: "_Problem") -> None:

@@ -6,7 +6,8 @@ token after that. Positions are found by the characters of each slot, never by
 a fixed index.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -126,18 +127,23 @@ class Encoder:
 
 
 def fill_template(
-    template: Template, order: str, words: Mapping[str, str], encoder: Encoder
+    template: Template,
+    order: str,
+    words: Mapping[str, str],
+    encoder: Encoder,
+    steps: Sequence[str] = (),
 ) -> Prompt:
     """Fill a template and find its semantic positions in the tokens.
 
     Args:
         words: What fills each slot of the template. An empty word takes the
             space before its slot with it.
+        steps: Positions to find besides, some steps from a mention, such as S2+1.
 
     Raises:
         InputError: If a slot has no word, or a mention does not keep its own
             tokens in the sentence (a name at the very start of a text, say), so
-            that its position is not defined.
+            that its position is not defined, or a step leads out of the prompt.
     """
     where = f"{template.where}: " if template.where else ""
     for slot in template.slots:
@@ -167,6 +173,8 @@ def fill_template(
         found[slot] = inside[-1]
     positions = {slot: found[slot] for slot in sorted(found, key=_reading_order)}
     positions["S1+1"] = found["S1"] + 1
+    for name in steps:
+        positions[name] = _step_from(name, found, len(tokens), where)
     positions["END"] = len(tokens) - 1
     return Prompt(
         text=text,
@@ -178,6 +186,15 @@ def fill_template(
         io_token=encoder.word_tokens(words["IO"])[0],
         s_token=encoder.word_tokens(words["S1"])[0],
     )
+
+
+def _step_from(name: str, found: Mapping[str, int], n_tokens: int, where: str) -> int:
+    """The index that lies so many steps from a mention."""
+    mention, sign, size = re.fullmatch(r"(\w+)([+-])(\d)", name).groups()  # type: ignore[union-attr]
+    index = found[mention] + int(f"{sign}{size}")
+    if not 0 <= index < n_tokens - 1:
+        raise InputError(f"{where}The position {name} lies outside the prompt or at END.")
+    return index
 
 
 def _pieces(text: str) -> list[str]:

@@ -106,6 +106,13 @@ BAD = {
     "pairs unlike": ("tokens: {NAME: 1}", "pairs: {other: gender}", 8, "{different: column}"),
     "levels a list": ("tokens: {NAME: 1}", "levels: [a]", 8, "levels as {level: overrides}"),
     "level not quoted": ("tokens: {NAME: 1}", "levels: {10: {}}", 8, "the level 10"),
+    "position that is no step": ("tokens: {NAME: 1}", "positions: [S2]", 8, "as [S2+1]"),
+    "position of every prompt": ("tokens: {NAME: 1}", "positions: [S1+1]", 8, "as [S2+1]"),
+    "position twice": ("tokens: {NAME: 1}", "positions: [S2+1, S2+1]", 8, "as [S2+1]"),
+    "position from no mention": ("tokens: {NAME: 1}", "positions: [S3+1]", 8, "has no S3"),
+    "reference a list": ("tokens: {NAME: 1}", "reference: [ring]", 8, "as {KIND: …}"),
+    "reference of no slot": ("tokens: {NAME: 1}", "reference: {PLACE: [inn]}", 8, "has no pool"),
+    "reference words repeated": ("tokens: {NAME: 1}", "reference: {OBJECT: [a, a]}", 8, "repeats"),
     "level of what is fixed": (
         "tokens: {NAME: 1}",
         "levels: {poor: {templates: []}}",

@@ -1,0 +1,1 @@
+"""After training: text sets, fine-tuning with checkpoints, and circuits along a series of them."""
