@@ -19,7 +19,7 @@ READY := $(VENV)/.ready
 # Shapes and types are checked as the code runs, where there are arrays; circuits and paper take
 # input of any type and check it themselves.
 CHECKED := circuitgen.prompts,circuitgen.models,circuitgen.scoring,circuitgen.discovery,circuitgen.analysis,circuitgen.representation
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --jaxtyping-packages=$(CHECKED),beartype.beartype
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --jaxtyping-packages=$(CHECKED),beartype.beartype --numprocesses=auto --dist=worksteal
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TOKENIZERS_PARALLELISM := false
