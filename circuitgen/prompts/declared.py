@@ -56,18 +56,27 @@ Rows = tuple[Mapping[str, str], ...]
 
 
 def load_condition(name: str) -> Condition:
-    """Read the condition called `name` from ``data/prompts/conditions``.
+    """Read the condition called `name` from ``data/prompts/conditions``, or from a file.
+
+    Args:
+        name: A condition's name, or the path of a file (``.yaml``) that declares one.
 
     Raises:
-        InputError: If there is none, or the file that could declare it is malformed.
+        InputError: If there is none, or the file that could declare it is malformed
+            or declares several.
     """
+    if name.endswith(".yaml"):
+        return _load_own(Path(name))
     for path in _condition_files():
         if name == path.stem or name.startswith(f"{path.stem}-"):
             for condition in read_conditions(path):
                 if condition.name == name:
                     return condition
     known = ", ".join(condition.name for condition in list_conditions())
-    raise InputError(f"There is no condition {name!r}; known are {known}.")
+    raise InputError(
+        f"There is no condition {name!r}; known are {known}. For one of your own give the path of "
+        "its file, ending in .yaml."
+    )
 
 
 def list_conditions(family: str | None = None) -> list[Condition]:
@@ -144,6 +153,18 @@ def read_pool(name: str, problem: "_Problem | None" = None) -> Rows:
         rows = tuple(MappingProxyType(row) for row in csv.DictReader(lines))
     _check_words([next(iter(row.values())) for row in rows], str(name), problem)
     return rows
+
+
+def _load_own(path: Path) -> Condition:
+    if not path.is_file():
+        raise InputError(f"There is no condition file {path}; check the path.")
+    declared = read_conditions(path)
+    if len(declared) > 1:
+        raise InputError(
+            f"{path.name} declares {len(declared)} levels, and one condition is needed: leave out "
+            "`levels`, or put the file into data/prompts/conditions and name a level."
+        )
+    return declared[0]
 
 
 def _condition_files() -> list[Path]:
