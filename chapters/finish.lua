@@ -3,7 +3,7 @@
 -- 1. Wherever a notebook's output holds HTML, Quarto takes it for a widget and has the page load
 --    RequireJS and jQuery from a network. Nothing here needs them.
 -- 2. What may be wider than a phone (figures, tables, code) scrolls in a box of its own that the
---    keyboard reaches, and the two navigations are told apart by name.
+--    keyboard reaches, and the navigations are told apart by name.
 
 local function is_unwanted(script)
   return script:find("define('jquery'", 1, true)
@@ -29,7 +29,15 @@ local function finish(page)
       return (scrolling("Table", written):gsub("^<span", "<div"):gsub("</span>$", "</div>"))
     end
   end)
+  page = page:gsub('<math display="block".-</math>', function(equation)
+    return scrolling("Equation", equation)
+  end)
+  page = page:gsub("<pre><code>", '<pre tabindex="0"><code>')
   page = page:gsub('<div class="sourceCode', '<div tabindex="0" role="group" aria-label="Code" class="sourceCode')
+  page = page:gsub("<a [^>]*data%-bs%-toggle=\"collapse\"[^>]*>", function(opening)
+    return (opening:gsub('role="navigation"', 'role="button"'))
+  end)
+  page = page:gsub('<nav class="quarto%-secondary%-nav"', '%0 aria-label="Where you are"')
   page = page:gsub('<nav id="quarto%-sidebar"', '%0 aria-label="Book"')
   return (page:gsub('<nav id="TOC"', '%0 aria-label="This page"'))
 end

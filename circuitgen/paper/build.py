@@ -115,9 +115,9 @@ def build_paper(
         with step("render the book with Quarto"):
             problems += render_book(quarto, root)
             problems += unresolved_in_pages(root / BOOK_FOLDER)
-            written = (root / BOOK_FOLDER).rglob("*")
+            files = sorted((root / BOOK_FOLDER).rglob("*"))
             problems += loads_from_network(
-                sorted(path for path in written if path.suffix in (".html", ".css"))
+                path for path in files if path.suffix in (".html", ".css")
             )
         pages = _rendered(book)
     notes = (_NO_QUARTO,) if quarto is None and not preview else ()

@@ -12,7 +12,7 @@ _LOADS = re.compile(
     re.IGNORECASE,
 )
 _IMPORTS = re.compile(
-    r"(?:@import\s+|url\(\s*)[\"'(]*(?:url\([\"']?)?(?:https?:)?//[^\"')\s]*", re.IGNORECASE
+    r"(?:@import\s*|url\(\s*)[\"'(]*(?:url\([\"']?)?(?:https?:)?//[^\"')\s]*", re.IGNORECASE
 )
 
 

@@ -136,6 +136,7 @@ def _render_code(source: str, options: Mapping[str, Any]) -> str:
     if not code.strip():
         return ""
     block = highlight(code.strip("\n"), PythonLexer(), HtmlFormatter(cssclass="code"))
+    block = block.replace("<pre>", '<pre tabindex="0">', 1)
     if options.get("code-fold") is False:
         return block
     summary = html.escape(str(options.get("code-summary", "Code")))
@@ -152,4 +153,4 @@ def _image(kind: str, data: str, alt: str) -> str:
     else:
         data = "".join(data.split())
     shown = f'<img src="data:{kind};base64,{data}" alt="{html.escape(alt, quote=True)}">'
-    return f"{SCROLL}{shown}</div>"
+    return f"{SCROLL}{shown}</span>"

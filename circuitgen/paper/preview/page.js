@@ -57,6 +57,8 @@
   };
 
   document.addEventListener("DOMContentLoaded", () => {
+    // On a phone the contents would fill the first screen.
+    if (matchMedia("(max-width: 58rem)").matches) document.querySelector(".contents details").open = false;
     wireTheme(document.querySelector(".theme"));
     wireSearch(document.querySelector("form.search"));
   });

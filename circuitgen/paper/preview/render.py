@@ -22,7 +22,7 @@ from circuitgen.paper.references import CROSS_REFERENCE
 
 __all__ = ["SCROLL", "Shared", "add_rules", "slug"]
 
-SCROLL = '<div class="scroll" tabindex="0" role="group" aria-label="Figure">'
+SCROLL = '<span class="scroll" tabindex="0" role="group" aria-label="Figure">'
 """Opens the box in which a figure scrolls where the page is narrower than it can be read."""
 
 _PAGE_LINK = re.compile(r"^(?!\w+:)(?:[^#]*/)?([^/#]+)\.(?:ipynb|qmd)(?=#|$)")
@@ -134,8 +134,8 @@ def _mathematics(token: Token) -> str:
     shown = shown.replace("<math ", f'<math aria-label="{_attribute(token.content)}" ', 1)
     if token.type == "math_block_label":
         number = f'<span class="number">({token.meta.get("number", "")})</span>'
-        return f'<div class="equation" id="{token.info}">{shown}{number}</div>\n'
-    return f'<div class="equation">{shown}</div>\n' if block else shown
+        return f'<div class="equation" tabindex="0" id="{token.info}">{shown}{number}</div>\n'
+    return f'<div class="equation" tabindex="0">{shown}</div>\n' if block else shown
 
 
 def _image(self: Any, tokens: Sequence[Token], place: int, options: Any, env: Any) -> str:
@@ -143,7 +143,7 @@ def _image(self: Any, tokens: Sequence[Token], place: int, options: Any, env: An
     token = tokens[place]
     source = str(token.attrGet("src") or "")
     token.attrSet("src", _from_root(source, env))
-    return str(self.image(tokens, place, options, env))
+    return f"{SCROLL}{self.image(tokens, place, options, env)}</span>"
 
 
 def _link_open(self: Any, tokens: Sequence[Token], place: int, options: Any, env: Any) -> str:
@@ -191,18 +191,16 @@ def _paragraph_open(self: Any, tokens: Sequence[Token], place: int, _o: Any, _en
     image = _lone_figure(tokens[place + 1])
     if image is not None:
         number = tokens[place + 1].meta.get("number", "")
-        identifier = image.attrGet("id")
+        identifier = image.attrs.pop("id", None)
         alt = image.attrs.pop("fig-alt", None)
         caption = self.renderInline(image.children or [], _o, _env)
-        image.attrs.pop("id", None)
-        image.meta["alt"] = alt
+        mark = f'<span class="number">Figure&nbsp;{number}:</span> ' if number else ""
         token.meta["figure_end"] = tokens[place + 2].meta["figure_end"] = (
-            f'</div><figcaption><span class="number">Figure&nbsp;{number}:</span> '
-            f"{caption}</figcaption>"
+            f"<figcaption>{mark}{caption}</figcaption>"
         )
         if alt:
             image.children = [Token("text", "", 0, content=str(alt))]
-        return f'<figure id="{identifier}">{SCROLL}'
+        return f'<figure id="{identifier}">' if identifier else "<figure>"
     return "<p>"
 
 
@@ -294,11 +292,10 @@ def _caption_number(figure: Token | None) -> str:
 
 
 def _lone_figure(inline: Token) -> Token | None:
+    """An image that is a paragraph of its own, with a caption, is a figure."""
     children = inline.children or []
-    if len(children) == 1 and children[0].type == "image":
-        identifier = str(children[0].attrGet("id") or "")
-        return children[0] if identifier.startswith("fig-") else None
-    return None
+    alone = len(children) == 1 and children[0].type == "image"
+    return children[0] if alone and children[0].content else None
 
 
 def slug(title: str) -> str:
