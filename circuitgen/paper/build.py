@@ -12,7 +12,9 @@ from pathlib import Path
 
 from circuitgen.paper.book import Book, read_book
 from circuitgen.paper.check import check_chapters
+from circuitgen.paper.downloads import write_downloads
 from circuitgen.paper.execute import OnCell
+from circuitgen.paper.network import loads_from_network
 from circuitgen.paper.pictures import write_pictures
 from circuitgen.paper.preview import write_preview
 from circuitgen.paper.quarto import find_quarto, render_book, unresolved_in_pages
@@ -101,6 +103,8 @@ def build_paper(
         write_variables(book)
         problems += map(str, check_chapters(root))
         problems += write_pictures(book)
+    with step("lay out the downloads"):
+        write_downloads(book)
     quarto = None if preview else find_quarto()
     if quarto is None:
         with step("write the preview"):
@@ -111,6 +115,10 @@ def build_paper(
         with step("render the book with Quarto"):
             problems += render_book(quarto, root)
             problems += unresolved_in_pages(root / BOOK_FOLDER)
+            files = sorted((root / BOOK_FOLDER).rglob("*"))
+            problems += loads_from_network(
+                path for path in files if path.suffix in (".html", ".css")
+            )
         pages = _rendered(book)
     notes = (_NO_QUARTO,) if quarto is None and not preview else ()
     return Report(tuple(steps), tuple(pages), tuple(problems), notes)

@@ -1,6 +1,7 @@
 """What every chapter shows in the same way: computed prose, tables, which weights."""
 
 import math
+import re
 
 import pandas as pd
 from IPython.display import Markdown, display
@@ -8,6 +9,8 @@ from IPython.display import Markdown, display
 from circuitgen.models import ModelDeclaration
 
 __all__ = ["as_markdown", "say", "show_noted_table", "show_table", "show_weights"]
+
+_TARGET = re.compile(r"(?<=\])\([^()]*\)(\{[^{}]*\})?")
 
 
 def say(text: str) -> None:
@@ -43,6 +46,8 @@ def as_markdown(frame: pd.DataFrame) -> str:
 
 
 def _width(cells: list[str]) -> int:
+    # Of a link only the words are seen, not where it leads.
+    cells = [_TARGET.sub("", cell) for cell in cells]
     longest = max(map(len, cells))
     word = max((len(word) for cell in cells for word in cell.split()), default=1)
     return max(3, word, min(longest, round(4 * math.sqrt(longest))))

@@ -11,12 +11,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 __all__ = ["find_quarto", "log_problems", "render_book", "unresolved_in_pages"]
 
-_FORMATS = ("html", "typst")
 _BENIGN = (
     # Typst says this for each family that a theme lists and the machine lacks.
     re.compile(r"unknown font family"),
@@ -30,10 +29,16 @@ def find_quarto() -> str | None:
     return shutil.which("quarto")
 
 
-def render_book(quarto: str, root: Path) -> tuple[str, ...]:
-    """Render the book to HTML and PDF, and return what Quarto complains about."""
+def render_book(
+    quarto: str, root: Path, formats: Sequence[str] = ("html", "typst")
+) -> tuple[str, ...]:
+    """Render the book, and return what Quarto complains about.
+
+    Args:
+        formats: By default the site and the PDF.
+    """
     problems: list[str] = []
-    for name in _FORMATS:
+    for name in formats:
         with tempfile.TemporaryDirectory(prefix="circuitgen-quarto-") as folder:
             log = Path(folder) / "log"
             command = [quarto, "render", "--to", name, "--no-clean", "--log", str(log)]

@@ -60,11 +60,17 @@ Rows = tuple[Mapping[str, str], ...]
 
 
 def load_condition(name: str) -> Condition:
-    """Read the condition called `name` from ``data/prompts/conditions``.
+    """Read the condition called `name` from ``data/prompts/conditions``, or from a file.
+
+    Args:
+        name: A condition's name, or the path of a file (``.yaml``) that declares one.
 
     Raises:
-        InputError: If there is none, or the file that could declare it is malformed.
+        InputError: If there is none, or the file that could declare it is malformed
+            or declares several.
     """
+    if name.endswith(".yaml"):
+        return _load_own(Path(name))
     return _load_condition(name, _state_of_files())
 
 
@@ -77,7 +83,10 @@ def _load_condition(name: str, state: tuple[tuple[str, int, int], ...]) -> Condi
                 if condition.name == name:
                     return condition
     known = ", ".join(condition.name for condition in list_conditions())
-    raise InputError(f"There is no condition {name!r}; known are {known}.")
+    raise InputError(
+        f"There is no condition {name!r}; known are {known}. For one of your own give the path of "
+        "its file, ending in .yaml."
+    )
 
 
 def list_conditions(family: str | None = None) -> list[Condition]:
@@ -161,6 +170,18 @@ def _state_of_files() -> tuple[tuple[str, int, int], ...]:
     files = (*_condition_files(), *(DATA / "prompts").glob("*.csv"))
     found = ((str(path), path.stat()) for path in files)
     return tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in found)
+
+
+def _load_own(path: Path) -> Condition:
+    if not path.is_file():
+        raise InputError(f"There is no condition file {path}; check the path.")
+    declared = read_conditions(path)
+    if len(declared) > 1:
+        raise InputError(
+            f"{path.name} declares {len(declared)} levels, and one condition is needed: leave out "
+            "`levels`, or put the file into data/prompts/conditions and name a level."
+        )
+    return declared[0]
 
 
 def _condition_files() -> list[Path]:

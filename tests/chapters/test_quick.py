@@ -109,6 +109,9 @@ QUICK = {
         "n_planted_discovery": 12,
         "n_random": 2,
     },
+    "K-your-own": {"n_prompts": 24, "n_random": 1},
+    "L-parameters": {"chapters": "01,L"},
+    "M-data": {"models": "constructed-ioi"},
     "D-attribution-graph": {
         "model": "constructed-ioi",
         "n_prompts": 48,
@@ -160,6 +163,20 @@ def test_chapter_runs_with_quick_parameters(chapter: Path, tmp_path: Path) -> No
     if chapter.stem == "01-replicating-ioi":
         assert "tiny-ioi does the task" in text
         assert "does not do the task" not in text
+
+
+def test_each_part_of_the_tutorial_takes_under_twenty_lines() -> None:
+    notebook = nbformat.read(ROOT / "chapters" / "K-your-own.ipynb", as_version=4)
+    lines: dict[str, int] = {}
+    part = ""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and (found := re.match(r"## (.+) \{", cell.source)):
+            part = found.group(1)
+        elif cell.cell_type == "code" and "#| code-fold: false" in cell.source:
+            code = [line for line in cell.source.splitlines() if line and line[:2] != "#|"]
+            lines[part] = lines.get(part, 0) + len(code)
+    assert set(lines) == {"A condition", "A circuit in MIB's format", "A model"}
+    assert max(lines.values()) < 20, lines
 
 
 def test_ground_truth_reaches_the_page(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from paper.small_book import (
     CALLOUT,
     FIGURE,
     INDEX,
+    NOTEBOOK_LINES,
     NOTES,
     PARAMETERS,
     PROSE,
@@ -41,6 +42,7 @@ def book(tmp_path: Path) -> Iterator[Path]:
     (root / "_quarto.yml").write_text(QUARTO_YML)
     (root / "index.qmd").write_text(INDEX)
     (root / "chapters/A-notes.qmd").write_text(NOTES)
+    (root / "chapters/_notebook.md").write_text(NOTEBOOK_LINES)
     (root / "chapters/references.qmd").write_text(REFERENCES)
     (root / "chapters/references.bib").write_text(BIBLIOGRAPHY)
     first = chapter(

@@ -71,6 +71,10 @@ BIBLIOGRAPHY = """\
 }
 """
 
+NOTEBOOK_LINES = """\
+A notebook: [download it](../downloads/STEM.ipynb){download="STEM.ipynb"}, `circuitgen run NUMBER`.
+"""
+
 REFERENCES = "# References {.unnumbered}\n\n::: {#refs}\n:::\n"
 
 PARAMETERS = """\

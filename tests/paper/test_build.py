@@ -11,6 +11,7 @@ import yaml
 
 from circuitgen.errors import InputError
 from circuitgen.paper.build import build_paper
+from circuitgen.paper.network import loads_from_network
 from circuitgen.paper.quarto import log_problems, unresolved_in_pages
 
 VOID = {"img", "meta", "link", "br", "hr", "input", "source"}
@@ -74,12 +75,13 @@ def test_every_page_is_whole_and_loads_nothing_from_a_network(preview: Path) -> 
     for name, page in pages.items():
         assert page.tags.count("h1") == 1 and page.tags.count("main") == 1, name
         assert len(page.ids) == len(set(page.ids)), name
-        assert "script" not in page.tags
         for load in page.loads:
             assert load.startswith("data:") or (preview / load).is_file()
         for link in page.links:
             target, _, anchor = link.partition("#")
-            if not link.startswith("https://"):
+            if target.endswith(".ipynb"):
+                assert (preview / target).is_file()
+            elif not link.startswith("https://"):
                 assert anchor == "" or anchor in pages[target or name].ids, (name, link)
     assert all("http" not in line for line in (preview / "style.css").read_text().splitlines())
 
@@ -120,6 +122,51 @@ def test_variables_reach_the_index(preview: Path, book: Path) -> None:
     index = text_of(preview / "index.html")
     assert index.count("The answer is 42") == 1 and "the answer is 42." in index
     assert "See Figure 1.1, Table 1.1 and Chapter 2" in index
+
+
+def test_a_chapter_leads_to_its_notebook(preview: Path, book: Path) -> None:
+    assert "First A notebook: download it, circuitgen run 01." in text_of(preview / "01-first.html")
+    taken = preview / "downloads" / "01-first.ipynb"
+    assert taken.read_bytes() == (book / "chapters/01-first.ipynb").read_bytes()
+    assert "A notebook" not in text_of(preview / "A-notes.html")
+
+
+def test_html_of_an_output_is_shown_without_what_it_would_load(book: Path) -> None:
+    build_paper(book, preview=True)
+    path = book / "chapters/02-second.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    html = "<b>drawn</b><script>own()</script><script src='https://cdn.example.org/x.js'></script>"
+    data = {"text/html": html, "image/png": "iVBORw0KGgo=", "text/plain": "x"}
+    output = nbformat.v4.new_output("display_data", data)
+    notebook.cells.append(nbformat.v4.new_code_cell("show()", outputs=[output], execution_count=9))
+    nbformat.write(notebook, path)
+    report = build_paper(book, execute=False, preview=True)
+    text = (report.pages[0].parent / "02-second.html").read_text()
+    assert "<b>drawn</b><script>own()</script>" in text
+    assert "cdn.example.org" not in text and "iVBOR" not in text
+
+
+def test_search_has_every_section_and_no_markup(preview: Path) -> None:
+    text = (preview / "search-index.js").read_text()
+    entries = json.loads(text.removeprefix("window.searchIndex = ").removesuffix(";\n"))
+    found = {entry["href"]: entry for entry in entries}
+    pages = {page.name: Outline(page.read_text()) for page in preview.glob("*.html")}
+    assert "not all lines are straight" in found["01-first.html#sec-first"]["text"].lower()
+    assert found["A-notes.html#sec-definition"]["title"].endswith("A definition")
+    for entry in entries:
+        assert "<" not in entry["text"] and "function" not in entry["text"]
+        target, _, anchor = entry["href"].partition("#")
+        assert target in pages and (not anchor or anchor in pages[target].ids)
+
+
+def test_style_sheets_may_not_load_either(tmp_path: Path) -> None:
+    sheet = tmp_path / "a.css"
+    sheet.write_text(
+        '@import"https://fonts.example.org/x"; a{background:url(//b.org/c)} b{c:url(d)}'
+    )
+    assert len(list(loads_from_network([sheet]))) == 2
+    sheet.write_text("a{background:url(data:image/png;base64,xx)}")
+    assert list(loads_from_network([sheet])) == []
 
 
 def test_the_injected_cell_is_hidden(preview: Path, book: Path) -> None:

@@ -1,9 +1,14 @@
 """Parameters are read without executing, and a wrong name or type is found first."""
 
+from pathlib import Path
+
 import pytest
 
 from circuitgen.errors import InputError
+from circuitgen.paper.book import read_book
+from circuitgen.paper.parameter_tables import list_parameters
 from circuitgen.paper.parameters import Parameter, convert_values, read_parameters
+from circuitgen.paths import ROOT
 
 SOURCE = """\
 #| label: parameters
@@ -89,3 +94,23 @@ def test_keeps_only_what_differs() -> None:
 def test_refuses_a_bad_value(name: str, given: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         convert_values(read_parameters(SOURCE, "01"), {name: given}, "01")
+
+
+def test_the_page_lists_every_parameter_of_every_chapter() -> None:
+    listed = {one.number: one for one in list_parameters()}
+    assert list(listed) == [page.stem.split("-")[0] for page in read_book(ROOT).notebooks]
+    assert len({one.reference for one in listed.values()}) == len(listed)
+    for one in listed.values():
+        table = one.table()
+        assert len(table) == len(one.parameters) > 0
+        assert all(table["meaning"].str.len() > 3), one.number
+        assert set(table["type"]) <= {"bool", "int", "float", "str"}
+
+
+def test_parameters_of_a_book_are_read_from_its_chapters(book: Path) -> None:
+    first, _ = list_parameters(root=book)
+    assert (first.number, first.reference) == ("01", "sec-first")
+    assert first.table().iloc[0].tolist() == ["`n_points`", "int", "`3`", "points of the line"]
+    assert [one.number for one in list_parameters("02", book)] == ["02"]
+    with pytest.raises(InputError, match="There is no chapter '09' in the book; it has 01, 02"):
+        list_parameters("09", book)

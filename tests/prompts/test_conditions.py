@@ -202,6 +202,23 @@ def test_unknown_condition_is_refused_with_the_known_ones() -> None:
         load_condition("nosuch")
 
 
+def test_a_file_of_ones_own_is_a_condition_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    source = DATA / "prompts" / "conditions" / "passive.yaml"
+    path.write_text(source.read_text(encoding="utf-8").replace("name: passive", "name: own"))
+    own = load_condition(str(path))
+    assert own.name == "own" and own.templates == load_condition("passive").templates
+
+
+def test_a_path_that_gives_no_one_condition_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"There is no condition file .*none\.yaml; check"):
+        load_condition(str(tmp_path / "none.yaml"))
+    dial = next(c.dial for c in list_conditions() if c.dial)
+    path = DATA / "prompts" / "conditions" / f"{dial}.yaml"
+    with pytest.raises(InputError, match=r"declares \d+ levels, and one condition is needed"):
+        load_condition(str(path))
+
+
 def test_unknown_pool_is_refused() -> None:
     with pytest.raises(InputError, match=r"there is no cities\.csv"):
         read_pool("cities")

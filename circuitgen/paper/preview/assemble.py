@@ -19,7 +19,9 @@ from pygments import highlight
 from pygments.formatters.html import HtmlFormatter
 from pygments.lexers.python import PythonLexer
 
+from circuitgen.paper.links import notebook_lines
 from circuitgen.paper.notebook import cell_options, read_notebook, split_options
+from circuitgen.paper.preview.render import SCROLL
 from circuitgen.paper.references import CROSS_REFERENCE, without_front_matter
 from circuitgen.paper.variables import Variables, fill_in
 
@@ -27,7 +29,7 @@ __all__ = ["Source", "assemble_page"]
 
 _HIDING_TAG = "remove-cell"
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_SCRIPT = re.compile(r"<script\b.*?</script\s*>", re.IGNORECASE | re.DOTALL)
+_LOADED_SCRIPT = re.compile(r"<script\b[^>]*\bsrc\b.*?</script\s*>", re.IGNORECASE | re.DOTALL)
 _IMAGES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif")
 
 
@@ -55,7 +57,8 @@ class Source:
 def assemble_page(root: Path, page: Path, variables: Variables) -> Source:
     """Read a page of the book."""
     if page.suffix == ".ipynb":
-        return _assemble_notebook(page, read_notebook(root / page), variables)
+        notebook = read_notebook(root / page)
+        return _assemble_notebook(page, notebook, variables, notebook_lines(root, page))
     text = (root / page).read_text(encoding="utf-8")
     body = without_front_matter(text)
     front = text[: len(text) - len(body)].strip().strip("-.").strip() if body != text else ""
@@ -63,7 +66,9 @@ def assemble_page(root: Path, page: Path, variables: Variables) -> Source:
     return Source(page, head or {}, fill_in(body, variables), ())
 
 
-def _assemble_notebook(page: Path, notebook: NotebookNode, variables: Variables) -> Source:
+def _assemble_notebook(
+    page: Path, notebook: NotebookNode, variables: Variables, lines: str
+) -> Source:
     pieces: list[str] = []
     fragments: list[str] = []
 
@@ -78,7 +83,8 @@ def _assemble_notebook(page: Path, notebook: NotebookNode, variables: Variables)
             pieces.append(fill_in(cell.source, variables))
         elif cell.cell_type == "code" and cell.source.strip():
             pieces += _assemble_cell(cell, place)
-    return Source(page, {}, "\n\n".join(pieces) + "\n", tuple(fragments))
+    title, _, rest = "\n\n".join(pieces).partition("\n")
+    return Source(page, {}, f"{title}\n\n{lines}\n{rest}\n", tuple(fragments))
 
 
 def _assemble_cell(cell: NotebookNode, place: Place) -> list[str]:
@@ -112,12 +118,12 @@ def _assemble_output(output: NotebookNode, options: Mapping[str, Any], place: Pl
     if output.output_type == "error":
         return place(_preformatted("\n".join(output.traceback), kind="error"))
     data = output.data
+    if "text/html" in data:
+        return place(f'<div class="output">{_LOADED_SCRIPT.sub("", data["text/html"])}</div>')
     for kind in _IMAGES:
         if kind in data:
             alt = options.get("fig-alt") or ""
             return place(_image(kind, data[kind], alt if isinstance(alt, str) else alt[0]))
-    if "text/html" in data:
-        return place(f'<div class="output">{_SCRIPT.sub("", data["text/html"])}</div>')
     if "text/markdown" in data:
         return str(data["text/markdown"])
     if "text/latex" in data:
@@ -130,6 +136,7 @@ def _render_code(source: str, options: Mapping[str, Any]) -> str:
     if not code.strip():
         return ""
     block = highlight(code.strip("\n"), PythonLexer(), HtmlFormatter(cssclass="code"))
+    block = block.replace("<pre>", '<pre tabindex="0">', 1)
     if options.get("code-fold") is False:
         return block
     summary = html.escape(str(options.get("code-summary", "Code")))
@@ -145,4 +152,5 @@ def _image(kind: str, data: str, alt: str) -> str:
         data = base64.b64encode(data.encode("utf-8")).decode("ascii")
     else:
         data = "".join(data.split())
-    return f'<img src="data:{kind};base64,{data}" alt="{html.escape(alt, quote=True)}">'
+    shown = f'<img src="data:{kind};base64,{data}" alt="{html.escape(alt, quote=True)}">'
+    return f"{SCROLL}{shown}</span>"

@@ -5,10 +5,10 @@ become ``aside``, mathematics becomes MathML, references become links.
 """
 
 import html
+import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
 
 from latex2mathml.converter import convert
@@ -20,7 +20,10 @@ from circuitgen.paper.preview.dialect import DIV
 from circuitgen.paper.preview.numbering import Anchor
 from circuitgen.paper.references import CROSS_REFERENCE
 
-__all__ = ["Shared", "add_rules", "slug"]
+__all__ = ["SCROLL", "Shared", "add_rules", "slug"]
+
+SCROLL = '<span class="scroll" tabindex="0" role="group" aria-label="Figure">'
+"""Opens the box in which a figure scrolls where the page is narrower than it can be read."""
 
 _PAGE_LINK = re.compile(r"^(?!\w+:)(?:[^#]*/)?([^/#]+)\.(?:ipynb|qmd)(?=#|$)")
 _DASHES = (("---", "—"), ("--", "–"), ("...", "…"))
@@ -131,24 +134,34 @@ def _mathematics(token: Token) -> str:
     shown = shown.replace("<math ", f'<math aria-label="{_attribute(token.content)}" ', 1)
     if token.type == "math_block_label":
         number = f'<span class="number">({token.meta.get("number", "")})</span>'
-        return f'<div class="equation" id="{token.info}">{shown}{number}</div>\n'
-    return f'<div class="equation">{shown}</div>\n' if block else shown
+        return f'<div class="equation" tabindex="0" id="{token.info}">{shown}{number}</div>\n'
+    return f'<div class="equation" tabindex="0">{shown}</div>\n' if block else shown
 
 
 def _image(self: Any, tokens: Sequence[Token], place: int, options: Any, env: Any) -> str:
     """Pages lie side by side in the preview, pictures where they are in the book."""
     token = tokens[place]
     source = str(token.attrGet("src") or "")
-    if not re.match(r"[a-z]+:|/|#", source):
-        token.attrSet("src", str(PurePosixPath(env.get("folder", ".")) / source))
-    return str(self.image(tokens, place, options, env))
+    token.attrSet("src", _from_root(source, env))
+    return f"{SCROLL}{self.image(tokens, place, options, env)}</span>"
 
 
 def _link_open(self: Any, tokens: Sequence[Token], place: int, options: Any, env: Any) -> str:
     token = tokens[place]
     target = str(token.attrGet("href") or "")
-    token.attrSet("href", _PAGE_LINK.sub(r"\1.html", target))
+    if token.attrGet("download") is None:
+        target = _PAGE_LINK.sub(r"\1.html", target)
+    else:
+        target = _from_root(target, env)
+    token.attrSet("href", target)
     return str(self.renderToken(tokens, place, options, env))
+
+
+def _from_root(target: str, env: Mapping[str, Any]) -> str:
+    """Where a file beside a page of the book is, seen from a page of the preview."""
+    if re.match(r"[a-z]+:|/|#", target):
+        return target
+    return posixpath.normpath(posixpath.join(str(env.get("folder", ".")), target))
 
 
 def _heading_open(_s: Any, tokens: Sequence[Token], place: int, _o: Any, env: Any) -> str:
@@ -178,17 +191,16 @@ def _paragraph_open(self: Any, tokens: Sequence[Token], place: int, _o: Any, _en
     image = _lone_figure(tokens[place + 1])
     if image is not None:
         number = tokens[place + 1].meta.get("number", "")
-        identifier = image.attrGet("id")
+        identifier = image.attrs.pop("id", None)
         alt = image.attrs.pop("fig-alt", None)
         caption = self.renderInline(image.children or [], _o, _env)
-        image.attrs.pop("id", None)
-        image.meta["alt"] = alt
+        mark = f'<span class="number">Figure&nbsp;{number}:</span> ' if number else ""
         token.meta["figure_end"] = tokens[place + 2].meta["figure_end"] = (
-            f'<figcaption><span class="number">Figure&nbsp;{number}:</span> {caption}</figcaption>'
+            f"<figcaption>{mark}{caption}</figcaption>"
         )
         if alt:
             image.children = [Token("text", "", 0, content=str(alt))]
-        return f'<figure id="{identifier}">'
+        return f'<figure id="{identifier}">' if identifier else "<figure>"
     return "<p>"
 
 
@@ -232,7 +244,7 @@ def _div_open(_s: Any, tokens: Sequence[Token], place: int, _o: Any, env: Any) -
     if callout:
         title = meta["attributes"].get("title") or callout.removeprefix("callout-").capitalize()
         shown = "" if meta.get("titled") else f'<p class="callout-title">{html.escape(title)}</p>'
-        return f'<aside class="callout {callout}"{identifier}>{shown}\n'
+        return f'<aside role="note" class="callout {callout}"{identifier}>{shown}\n'
     if meta["id"] == "refs":
         return f"<div{identifier}>{env.get('reference_list', '')}\n"
     hidden = _is_hidden(meta)
@@ -280,11 +292,10 @@ def _caption_number(figure: Token | None) -> str:
 
 
 def _lone_figure(inline: Token) -> Token | None:
+    """An image that is a paragraph of its own, with a caption, is a figure."""
     children = inline.children or []
-    if len(children) == 1 and children[0].type == "image":
-        identifier = str(children[0].attrGet("id") or "")
-        return children[0] if identifier.startswith("fig-") else None
-    return None
+    alone = len(children) == 1 and children[0].type == "image"
+    return children[0] if alone and children[0].content else None
 
 
 def slug(title: str) -> str:

@@ -1,4 +1,4 @@
-"""Write the preview: one HTML file a page, one style sheet, nothing from a network."""
+"""Write the preview: an HTML file a page, a style sheet, a script, nothing from a network."""
 
 import html
 import re
@@ -14,21 +14,19 @@ from pygments.formatters.html import HtmlFormatter
 
 from circuitgen.paper.bibliography import Reference, read_bibliography
 from circuitgen.paper.book import Book
+from circuitgen.paper.downloads import DOWNLOADS
+from circuitgen.paper.network import loads_from_network
 from circuitgen.paper.preview.assemble import Source, assemble_page
 from circuitgen.paper.preview.dialect import make_parser, prepare
 from circuitgen.paper.preview.numbering import Numbered, number_pages
 from circuitgen.paper.preview.render import Shared, add_rules, slug
+from circuitgen.paper.preview.search import SEARCH_FILE, search_index
 from circuitgen.paper.variables import collect_variables
 
 __all__ = ["Preview", "write_preview"]
 
 _PLACE = re.compile(r'<div data-fragment="(\d+)"></div>')
 _REFERENCES_HREF = "references.html"
-_LOADS = re.compile(
-    r"<(?:img|script|link|iframe|source|video|audio|object|embed)\b[^>]*"
-    r"\b(?:src|href|data|srcset)\s*=\s*[\"']?\s*(?:https?:)?//[^\"'>\s]*",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -100,9 +98,7 @@ def write_preview(book: Book, folder: Path) -> Preview:
         sources.append(Source(Path("references.qmd"), {}, "", ()))
     pages = _write_pages(book, folder, contents, sources, bodies)
     problems = [f"the preview cannot resolve @{key}." for key in shared.unresolved]
-    for page in pages:
-        for load in _LOADS.findall(page.read_text(encoding="utf-8")):
-            problems.append(f"{page.name} loads from a network: {load[:120]}")
+    problems += loads_from_network(pages)
     return Preview(pages[0], pages, tuple(problems))
 
 
@@ -125,6 +121,10 @@ def _write_pages(
     package = files("circuitgen.paper.preview")
     style = package.joinpath("style.css").read_text(encoding="utf-8")
     (folder / "style.css").write_text(style + _code_style(), encoding="utf-8")
+    script = package.joinpath("page.js").read_text(encoding="utf-8")
+    (folder / "page.js").write_text(script, encoding="utf-8")
+    found = {entry.href: (entry.title, bodies[place]) for place, entry in enumerate(contents)}
+    (folder / SEARCH_FILE).write_text(search_index(found), encoding="utf-8")
     template = Environment(
         loader=PackageLoader("circuitgen.paper.preview", "."),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -142,10 +142,13 @@ def _write_pages(
                 head=sources[place].head,
                 body=bodies[place],
                 is_index=entry.href == "index.html",
+                search_file=SEARCH_FILE,
             ),
             encoding="utf-8",
         )
         written.append(page)
+    if (book.root / DOWNLOADS).is_dir():
+        shutil.copytree(book.root / DOWNLOADS, folder / DOWNLOADS)
     for picture in _pictures(book):
         target = folder / picture.relative_to(book.root)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -199,9 +202,16 @@ def _href(page: Path) -> str:
 
 
 def _code_style() -> str:
-    light = HtmlFormatter(style="default").get_style_defs(".code")
-    dark = HtmlFormatter(style="github-dark").get_style_defs(".code")
-    plain = [line for line in light.splitlines() if ".code ." in line]
-    night = [line for line in dark.splitlines() if ".code ." in line]
-    dark_rules = "\n".join(night)
-    return "\n".join(plain) + f"\n@media (prefers-color-scheme: dark) {{\n{dark_rules}\n}}\n"
+    """Colours of code, by day and, where the system or the reader asks for it, by night."""
+    light, dark = (
+        [
+            line
+            for line in HtmlFormatter(style=name).get_style_defs(".code").splitlines()
+            if ".code ." in line
+        ]
+        for name in ("xcode", "monokai")
+    )
+    by_night = "\n".join(f':root[data-theme="dark"] {line}' for line in dark)
+    by_system = "\n".join(f':root:not([data-theme="light"]) {line}' for line in dark)
+    day = "\n".join(light)
+    return f"{day}\n@media (prefers-color-scheme: dark) {{\n{by_system}\n}}\n{by_night}\n"
