@@ -266,7 +266,7 @@ def _read_reference(raw: Any, pools: Mapping[str, Rows], problem: "_Problem") ->
     for kind, pool in raw.items():
         if kind not in pools:
             raise problem("reference", f"has reference words for {kind}, which has no pool")
-        found[kind] = _read_words(str(kind), pool, problem)
+        found[kind] = _read_words("reference", pool, problem)
     return found
 
 
@@ -311,7 +311,7 @@ def _read_pools(
 
 
 def _read_words(kind: str, pool: Any, problem: "_Problem") -> Rows:
-    """The words of a list, or of the file that is named."""
+    """The words of a list, or of the file that is named; `kind` is what a message names."""
     if not isinstance(pool, list):
         return read_pool(pool, problem)
     _check_words(pool, kind, problem)

@@ -137,7 +137,7 @@ def test_fine_tuning_command_says_where_checkpoints_are(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["./nowhere"], "There is no directory './nowhere'"),
+        (["./nowhere"], "There is no directory 'nowhere'"),
         (["tiny-ioi", "constructed-ioi"], "has n_layers 3 and constructed-ioi has 4"),
         (["tiny-ioi", "tiny-ioi"], "tiny-ioi is given twice"),
         (["tiny-ioi", "--condition", "nosuch"], "no condition 'nosuch'"),
