@@ -41,6 +41,7 @@ __all__ = [
     "provenance",
     "read_stored",
     "write_table",
+    "write_text",
 ]
 
 RESULTS_VARIABLE = "CIRCUITGEN_RESULTS"
@@ -212,6 +213,15 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     if path.suffix not in writers:
         raise InputError(f"{path.name} ends in neither .parquet nor .csv; choose one of these.")
     _replace(path, writers[path.suffix])
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text file atomically.
+
+    Raises:
+        Unwritable: If the place cannot be written to.
+    """
+    _replace(path, lambda to: to.write_text(text, encoding="utf-8"))
 
 
 def provenance() -> dict[str, Any]:
