@@ -23,6 +23,7 @@ from circuitgen.analysis.frames import require_columns
 from circuitgen.analysis.panels import clip_ratios, row_theme
 from circuitgen.analysis.theme import BLUE, GREEN, GREY, VERMILION
 from circuitgen.analysis.verdict import BAND
+from circuitgen.prompts.conditions import FAMILIES
 
 __all__ = ["plot_sides"]
 
@@ -44,8 +45,8 @@ def plot_sides(joined: pd.DataFrame, a: str, b: str) -> ggplot:
     needed = [f"{name}_{side}" for name in (*_NUMBERS, "verdict") for side in "ab"]
     require_columns(joined, ["condition", "family", "changed", *needed], "this figure")
     # Each family is a block under a heading of its own, the first at the top.
-    families = list(dict.fromkeys(joined["family"]))[::-1]
-    order = joined["family"].map(families.index)
+    present = dict.fromkeys([*FAMILIES, *joined["family"]])
+    order = -joined["family"].map(list(present).index)
     rows = joined.assign(order=order).sort_values(["order", "recovery_a"], na_position="first")
     rows = rows.reset_index(drop=True)
     heads = rows["family"] != rows["family"].shift(-1)
@@ -87,7 +88,11 @@ def plot_sides(joined: pd.DataFrame, a: str, b: str) -> ggplot:
     return (
         plot
         + scale_y_continuous(
-            breaks=[*rows["y"], *headings["y"]], labels=names, expand=(0, 0.6), minor_breaks=[]
+            breaks=[*rows["y"], *headings["y"]],
+            labels=names,
+            limits=(0.4, headings["y"].max() + 0.6),
+            expand=(0, 0),
+            minor_breaks=[],
         )
         + scale_color_manual(values={a: BLUE, b: VERMILION}, drop=False)
         + scale_shape_manual(values={a: "o", b: "s"}, drop=False)

@@ -1,7 +1,7 @@
 """What the folder of another book says of itself: its parameters, and how far it is."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,14 @@ class BookState:
     Attributes:
         parameters: What was asked for, by name.
         commit: Of the package that executed the chapters.
+        done: Pages that the build has executed so far.
         finished: Whether every chapter was executed or is said to be missing.
         missing: Why, for each page that could not be made.
     """
 
     parameters: Mapping[str, Scalar]
     commit: str = ""
+    done: Sequence[str] = ()
     finished: bool = False
     missing: Mapping[str, str] = field(default_factory=dict)
 

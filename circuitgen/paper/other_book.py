@@ -60,7 +60,10 @@ class OtherBook:
     @property
     def label(self) -> str:
         """What the book's title says of it."""
-        told = [f"{name} {value}" for name, value in self.parameters.items() if name != "model"]
+        others = {name: value for name, value in self.parameters.items() if name != "model"}
+        told = [f"{name} {value}" for name, value in others.items()]
+        if len(told) > 2:
+            told = [f"{len(told)} other parameters"]
         return ", ".join([str(self.parameters.get("model", "")), *told]).strip(", ")
 
     def chapter(self, page: Path) -> NotebookNode:
@@ -107,18 +110,20 @@ def plan_book(given: Mapping[str, Scalar], folder: Path, root: Path = ROOT) -> O
 
 
 def set_up_book(other: OtherBook, commit: str) -> BookState:
-    """Copy the pages, put chapters without outputs where none is to be kept, and record it.
+    """Copy the pages, put chapters without outputs where none is executed, and record it.
+
+    A chapter that was executed from the same source stays until it is executed anew.
 
     Returns:
-        The record before any chapter is executed.
+        The record; its ``done`` are the chapters that need not be executed anew.
 
     Raises:
         OSError: If the folder cannot be written.
     """
     folder = other.folder
     before = read_state(folder)
-    kept = before is not None and not before.finished and before.commit == commit
-    state = BookState(other.parameters, commit)
+    going_on = before is not None and not before.finished and before.commit == commit
+    state = BookState(other.parameters, commit, before.done if before and going_on else ())
     folder.mkdir(parents=True, exist_ok=True)
     state.write(folder)
     for path in _files(other.source):
@@ -127,7 +132,7 @@ def set_up_book(other: OtherBook, commit: str) -> BookState:
         shutil.copyfile(other.source.root / path, target)
     for page in other.source.notebooks:
         (folder / page).parent.mkdir(parents=True, exist_ok=True)
-        if not (kept and other.is_executed(page)):
+        if not other.is_executed(page):
             write_notebook(other.chapter(page), folder / page)
     write_text(_declaration(other), folder / "_quarto.yml")
     return state

@@ -7,7 +7,7 @@ from pathlib import Path
 from circuitgen.errors import InputError, NotWritable
 from circuitgen.models import load_model
 from circuitgen.paper.book import Book, read_book
-from circuitgen.paper.book_state import BookState, read_state
+from circuitgen.paper.book_state import read_state
 from circuitgen.paper.build import Report, Stopwatch, make_pages
 from circuitgen.paper.difference import add_difference
 from circuitgen.paper.execute import ChapterError, OnCell
@@ -87,7 +87,7 @@ def _build(
     refused: dict[Path, str] = {}
     failed: dict[Path, str] = {}
     for page in book.notebooks:
-        if other.is_executed(page):
+        if str(page) in state.done and other.is_executed(page):
             watch.say(f"── keep {page}, executed before")
             continue
         with watch.step(f"execute {page}"):
@@ -101,6 +101,9 @@ def _build(
             except ChapterError as error:
                 failed[page] = str(error)
                 watch.say(f"   failed: {error}")
+            else:
+                state = replace(state, done=[*state.done, str(page)])
+                state.write(other.folder)
     missing = refused | failed
     with watch.step("say what differs"):
         _stand_in(other, book, missing)
@@ -109,7 +112,7 @@ def _build(
     problems += [f"{page}: {reason}" for page, reason in failed.items()]
     problems += _nothing_made(other, missing)
     why = {str(page): reason for page, reason in missing.items()}
-    BookState(other.parameters, state.commit, not failed, why).write(other.folder)
+    replace(state, finished=not failed, missing=why).write(other.folder)
     notes = [f"{page} is not in this book: {reason}" for page, reason in refused.items()]
     return replace(
         report,

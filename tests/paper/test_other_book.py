@@ -202,9 +202,15 @@ def test_an_interrupted_book_goes_on_and_a_finished_one_is_executed_anew(execute
     build_other_book({"n_points": 4}, folder, root=executed, preview=True, say=said.append)
     assert sum("── keep" in line for line in said) == 1
     assert (folder / "chapters/01-first.ipynb").read_bytes() == kept
-    said.clear()
-    build_other_book({}, folder, root=executed, preview=True, say=said.append)
-    assert not any("── keep" in line for line in said)
+    # Anew, and interrupted again: the book that was whole is still there to be read.
+    n_started = 0
+    with pytest.raises(KeyboardInterrupt):
+        build_other_book({}, folder, root=executed, on_cell=interrupt)
+    assert (folder / "chapters/01-first.ipynb").read_bytes() == kept
+    assert read(folder, "02-second").metadata.circuitgen.parameters.n_points == 4
+    state = read_state(folder)
+    assert state is not None and not state.finished
+    assert list(state.done) == ["chapters/01-first.ipynb"]
     pages = build_other_book({}, folder, root=executed, execute=False, preview=True)
     assert [step.name for step in pages.steps] == ["check the book", "write the preview"]
     assert pages.problems == ()
