@@ -255,7 +255,7 @@ def _keep(
     }
     if refused is not None:
         told["replaces"] = refused
-    _replace(_sidecar(path), lambda to: to.write_text(json.dumps(told, indent=1) + "\n"))
+    write_text(json.dumps(told, indent=1) + "\n", _sidecar(path))
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:

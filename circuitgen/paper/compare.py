@@ -57,7 +57,7 @@ def compare_runs(a: str, b: str, out: Path | None = None, root: Path = ROOT) -> 
     Raises:
         InputError: If one is no executed book, if both are the same, if they have no
             condition in common, or the table has another ending.
-        NotWritable: If a file cannot be written; an earlier one stays as it was.
+        Unwritable: If a file cannot be written; an earlier one stays as it was.
     """
     folders = [find_run(name, root) for name in (a, b)]
     if folders[0] == folders[1]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from circuitgen.errors import InputError, NotWritable
+from circuitgen.errors import InputError, Unwritable
 from circuitgen.models import load_model
 from circuitgen.paper.book import Book, read_book
 from circuitgen.paper.book_state import read_state
@@ -48,7 +48,7 @@ def build_other_book(
 
     Raises:
         InputError: If the parameters, the model or the folder cannot be used.
-        NotWritable: If there is no room for a page or a table; chapters that are
+        Unwritable: If there is no room for a page or a table; chapters that are
             executed are kept, and the same command goes on.
     """
     watch = Stopwatch(say)
@@ -67,7 +67,7 @@ def build_other_book(
     try:
         return _build(other, watch, preview, again, on_cell, progress)
     except OSError as error:
-        raise NotWritable(
+        raise Unwritable(
             f"The book cannot be written to {other.folder} ({error.strerror}); choose another "
             "place with --out, or make room there and give the same command again: chapters that "
             "are executed are kept."
@@ -93,7 +93,7 @@ def _build(
         with watch.step(f"execute {page}"):
             try:
                 _execute(other, page, on_cell, progress)
-            except NotWritable:
+            except Unwritable:
                 raise
             except InputError as error:
                 refused[page] = str(error)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from circuitgen.cli import main
-from circuitgen.errors import InputError, NotWritable
+from circuitgen.errors import InputError, Unwritable
 from circuitgen.paper.book_state import BookState
 from circuitgen.paper.compare import compare_runs, find_run
 from circuitgen.paper.conditions import read_conditions
@@ -148,7 +148,7 @@ def test_a_full_disk_keeps_what_was_there(root: Path, monkeypatch: pytest.Monkey
     for written in ("pathlib.Path.write_text", "pandas.DataFrame.to_csv"):
         with monkeypatch.context() as patched:
             patched.setattr(written, full)
-            with pytest.raises(NotWritable, match="beside.*No space left on device"):
+            with pytest.raises(Unwritable, match="beside.*No space left on device"):
                 compare_runs("default", "tiny", out, root)
         assert out.read_bytes() == before[out]
         assert not list(root.glob("*.tmp")) and not list(root.glob(".beside*"))
@@ -157,7 +157,7 @@ def test_a_full_disk_keeps_what_was_there(root: Path, monkeypatch: pytest.Monkey
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
 def test_a_folder_that_cannot_be_written(root: Path) -> None:
     (root / "locked").mkdir(mode=0o500)
-    with pytest.raises(NotWritable, match="cannot be written"):
+    with pytest.raises(Unwritable, match="cannot be written"):
         compare_runs("default", "tiny", root / "locked/x.csv", root)
 
 

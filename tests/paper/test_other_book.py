@@ -12,7 +12,7 @@ import pytest
 from paper.small_book import code
 
 from circuitgen.cli import main
-from circuitgen.errors import InputError, NotWritable
+from circuitgen.errors import InputError, Unwritable
 from circuitgen.paper.book import read_book
 from circuitgen.paper.book_state import BOOK_FILE, read_state
 from circuitgen.paper.build import Report
@@ -225,19 +225,19 @@ def test_a_full_disk_loses_nothing(book: Path, add: Add, monkeypatch: pytest.Mon
     for written in ("other_book.shutil.copyfile", "run.write_notebook", "build.write_preview"):
         with monkeypatch.context() as patched:
             patched.setattr(f"circuitgen.paper.{written}", full)
-            with pytest.raises(NotWritable, match="No space left on device.*same command again"):
+            with pytest.raises(Unwritable, match="No space left on device.*same command again"):
                 build(book, n_points=4)
         assert not list(folder.rglob("*.tmp"))
     # Both chapters were kept when the pages could not be written.
     said: list[str] = []
     with monkeypatch.context() as patched:
         patched.setattr("circuitgen.paper.build.write_preview", full)
-        with pytest.raises(NotWritable):
+        with pytest.raises(Unwritable):
             build_other_book({"n_points": 4}, folder, root=book, preview=True, say=said.append)
     assert sum("── keep" in line for line in said) == 2
     # A table that cannot be kept is no reason to go on with the other chapters.
-    add(REFUSES.format(kind="NotWritable").replace("> 6", "> 3"))
-    with pytest.raises(NotWritable, match="nothing"):
+    add(REFUSES.format(kind="Unwritable").replace("> 6", "> 3"))
+    with pytest.raises(Unwritable, match="nothing"):
         build(book, n_points=4)
     assert read(folder, "01-first").metadata.circuitgen.parameters.n_points == 4
     state = read_state(folder)
