@@ -60,11 +60,57 @@ def paper(
     preview: Annotated[
         bool, typer.Option("--preview", help="Write the plain preview even where Quarto is.")
     ] = False,
+    model: Annotated[
+        str | None, typer.Option(help="Another book, with this model: name, hub name, directory.")
+    ] = None,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-p", "--parameter", metavar="NAME VALUE", help="Another book: of every chapter."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the other book.")] = None,
 ) -> None:
-    """Execute every chapter, check the book and make its pages."""
-    from circuitgen.paper.display import show_build
+    """Execute every chapter, check the book and make its pages; or another book, see below.
 
+    With --model, -p or --out the paper stays as it is: every chapter is executed with
+    these parameters into a folder of its own, by default below runs/.
+    """
+    from circuitgen.paper.display import show_build, show_other_build
+
+    values = _parse_parameters(parameters or [])
+    if model is not None:
+        if "model" in values:
+            raise InputError("The model is given twice: --model is the same as -p model.")
+        values = {"model": model, **values}
+    if values or out is not None:
+        raise typer.Exit(show_other_build(values, out, execute=execute, preview=preview))
     raise typer.Exit(show_build(execute=execute, preview=preview))
+
+
+@app.command()
+def compare(
+    first: Annotated[
+        str, typer.Argument(metavar="A", help="An executed book: its folder, or default.")
+    ],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Table to write: .csv, .parquet or .md; a page stands beside it."),
+    ] = None,
+) -> None:
+    """Put two executed books side by side, condition by condition."""
+    from circuitgen.terminal_paper import show_comparison
+
+    show_comparison(first, second, out)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, what is missing and what mends it: exit 1 if no paper can be built."""
+    from circuitgen.terminal_paper import show_doctor
+
+    raise typer.Exit(show_doctor())
 
 
 @app.command()

@@ -14,7 +14,8 @@ import pandas as pd
 
 from circuitgen.analysis.families import summarise_family, summarise_roles
 from circuitgen.circuits import Circuit, list_circuits, load_circuit
-from circuitgen.errors import InputError
+from circuitgen.errors import InputError, NotCovered
+from circuitgen.models import ModelDeclaration
 from circuitgen.progress import track
 from circuitgen.prompts import Condition, list_conditions, load_condition
 from circuitgen.prompts.conditions import ORDERS
@@ -23,6 +24,7 @@ from circuitgen.study import Study
 
 __all__ = [
     "FamilyScores",
+    "FamilySummaries",
     "Scored",
     "base_circuit",
     "choose_conditions",
@@ -30,6 +32,7 @@ __all__ = [
     "score_family",
     "score_models",
     "stored_circuit",
+    "summarise_families",
     "summarise_models",
     "summarise_roles_of",
 ]
@@ -63,6 +66,23 @@ class FamilyScores:
     circuit: Circuit
     scores: pd.DataFrame
     base: pd.DataFrame
+    left_out: pd.DataFrame
+
+
+class FamilySummaries(NamedTuple):
+    """The summaries of several families in several models.
+
+    Attributes:
+        summary: One row per model and condition, and one for base with each family.
+        scored: The scores that are summarised, of each family in each model.
+        declared: Each model's declaration, by the name that it was asked by.
+        left_out: ``model``, ``family`` and ``reason`` where a model's tokenizer has the
+            words for no condition of a family.
+    """
+
+    summary: pd.DataFrame
+    scored: tuple[FamilyScores, ...]
+    declared: dict[str, ModelDeclaration]
     left_out: pd.DataFrame
 
 
@@ -117,13 +137,14 @@ def score_family(
             condition is in one order only.
 
     Raises:
-        InputError: If a condition is wrong, or none is covered.
+        InputError: If a condition is wrong.
+        NotCovered: If the model's tokenizer has the words for none.
     """
     coverage = study.coverage(conditions, n_prompts=n_prompts)
     covered = [c for c, ok in zip(conditions, coverage["covered"], strict=True) if ok]
     left_out = coverage.loc[~coverage["covered"], ["condition", "reason"]]
     if not covered:
-        raise InputError(
+        raise NotCovered(
             f"{study.model} covers none of the conditions; the first reason: "
             f"{left_out['reason'].iloc[0]}"
         )
@@ -151,6 +172,38 @@ def score_models(
                 study, base_circuit(study, circuit), conditions, n_prompts=n_prompts
             )
     return found
+
+
+def summarise_families(
+    families: Sequence[str], models: Sequence[Scored], *, seed: int, n_reference: int
+) -> FamilySummaries:
+    """Score and summarise all conditions of several families in each model.
+
+    Raises:
+        InputError: If a family has no condition.
+        NotCovered: If the first model's tokenizer has the words for none of the families.
+    """
+    parts: list[pd.DataFrame] = []
+    scored: list[FamilyScores] = []
+    left_out: list[tuple[str, str, str]] = []
+    declared: dict[str, ModelDeclaration] = {}
+    for family in families:
+        for model in models:
+            try:
+                found = score_models(
+                    choose_conditions(family), [model], seed=seed, n_reference=n_reference
+                )
+            except NotCovered as refused:
+                left_out.append((model.model, family, str(refused)))
+                continue
+            parts += summarise_models(found).values()
+            scored += found.values()
+            declared |= {name: one.study.declaration for name, one in found.items()}
+    missing = pd.DataFrame(left_out, columns=["model", "family", "reason"])
+    if models[0].model not in declared:
+        raise NotCovered(missing.loc[missing["model"] == models[0].model, "reason"].iloc[0])
+    ordered = {one.model: declared[one.model] for one in models if one.model in declared}
+    return FamilySummaries(pd.concat(parts, ignore_index=True), tuple(scored), ordered, missing)
 
 
 def summarise_models(found: Mapping[str, FamilyScores]) -> dict[str, pd.DataFrame]:

@@ -41,6 +41,7 @@ __all__ = [
     "provenance",
     "read_stored",
     "write_table",
+    "write_text",
 ]
 
 RESULTS_VARIABLE = "CIRCUITGEN_RESULTS"
@@ -214,6 +215,15 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     _replace(path, writers[path.suffix])
 
 
+def write_text(text: str, path: Path) -> None:
+    """Write a text file atomically.
+
+    Raises:
+        Unwritable: If the place cannot be written to.
+    """
+    _replace(path, lambda to: to.write_text(text, encoding="utf-8"))
+
+
 def provenance() -> dict[str, Any]:
     """When, from which commit, with which packages and on which machine something is measured."""
     return {
@@ -245,7 +255,7 @@ def _keep(
     }
     if refused is not None:
         told["replaces"] = refused
-    _replace(_sidecar(path), lambda to: to.write_text(json.dumps(told, indent=1) + "\n"))
+    write_text(json.dumps(told, indent=1) + "\n", _sidecar(path))
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from circuitgen.analysis.takeover import choose_failures, summarise_shift
-from circuitgen.errors import InputError
+from circuitgen.errors import InputError, NotCovered
 from circuitgen.family import (
     Scored,
     base_circuit,
     choose_conditions,
     head_shift,
     score_models,
+    summarise_families,
     summarise_models,
 )
 from circuitgen.results import Store
@@ -47,6 +48,26 @@ def test_known_circuit_does_the_same_work_where_the_task_is_the_same() -> None:
     assert again["recovery"].equals(summary["recovery"])
     # Its circuit does all of the work on every prompt, so there is no difference to explain.
     assert choose_failures(summary.reset_index()) == []
+
+
+def test_a_family_beyond_the_words_of_a_model_is_left_out_and_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # One condition of each: the bootstrap of a whole family takes long.
+    few = {"domain": "news", "adversarial": "extra-s"}
+    monkeypatch.setattr(
+        "circuitgen.family.choose_conditions", lambda family: choose_conditions(family, few[family])
+    )
+    known = Scored("constructed-ioi", "auto", 8)
+    found = summarise_families(
+        ["domain", "adversarial"], [known, Scored("none", "", 1)], seed=0, n_reference=8
+    )
+    assert list(found.left_out["family"]) == ["domain"]
+    assert "constructed-ioi covers none of the conditions" in found.left_out["reason"].iloc[0]
+    assert list(found.declared) == ["constructed-ioi"]
+    assert set(found.summary["family"]) == {"base", "adversarial"}
+    with pytest.raises(NotCovered, match="covers none of the conditions"):
+        summarise_families(["domain"], [known], seed=0, n_reference=8)
 
 
 def test_single_orders_are_paired_with_the_base_prompts_of_that_order() -> None:

@@ -5,7 +5,7 @@ names, and whether it names any, follows from the summary of `summarise_family`
 (one model) that it is given.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
@@ -18,6 +18,7 @@ __all__ = [
     "tell_band",
     "tell_behaviour",
     "tell_hacking",
+    "tell_limits",
     "tell_orders",
     "tell_predictions",
     "tell_recovery",
@@ -157,6 +158,26 @@ def tell_hacking(summary: pd.DataFrame) -> str:
         f"the circuit look better than the model (S2-hacking, @nainani2024): recovery is shown to "
         f"be above 1 under {len(shown)} of them, and its point is under {len(point)} more."
         + _list("Shown", shown, "recovery")
+    )
+
+
+def tell_limits(weights: Mapping[str, str], scores: pd.DataFrame) -> str:
+    """What a chapter on a family cannot say, whatever it finds.
+
+    Args:
+        weights: What the weights of each model are, by its name.
+        scores: Per-prompt table of the first model.
+    """
+    models = "; ".join(f"{name}: {told}" for name, told in weights.items())
+    templates = scores.groupby("condition")["template"].nunique()
+    least, most = int(templates.min()), int(templates.max())
+    return (
+        f"The limits: {count(len(weights), 'model')} ({models}), one circuit in each, one "
+        "ablation; a verdict needs a whole interval inside or outside the band, so *undecided* "
+        "says that the prompts are too few or too unlike each other, not that the circuit fails. "
+        f"With {least if least == most else f'{least} to {most}'} templates a condition there are "
+        "few clusters, and the intervals are as wide as they must be for that. How much the "
+        "verdicts hang on the ablation and the positions is measured for base in @sec-replication."
     )
 
 

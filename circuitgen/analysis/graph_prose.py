@@ -113,7 +113,10 @@ def tell_edge_tests(summary: pd.DataFrame) -> str:
     )
     known = summary[summary["others"].notna()]
     if not len(known):
-        return text + "There are no other prompts of this template and order to set beside it."
+        return (
+            text
+            + "Other prompts of this template and order are too few for a mean with an interval."
+        )
     away = (known["others_low"] > 0) | (known["others_high"] < 0)
     agree = away & (np.sign(known["others"]) == np.sign(known["score"]))
     text += (

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from circuitgen.errors import InputError
+from circuitgen.errors import Unwritable
 
 __all__ = ["build_directory", "cache_dir", "file_sha256", "is_intact", "remembered_sha256"]
 
@@ -43,7 +43,7 @@ def build_directory(target: Path, fill: Callable[[Path], None]) -> None:
         fill: Writes the files into the folder that it is given.
 
     Raises:
-        InputError: If the folder cannot be written.
+        Unwritable: If the folder cannot be written.
     """
     temporary: Path | None = None
     try:
@@ -59,7 +59,7 @@ def build_directory(target: Path, fill: Callable[[Path], None]) -> None:
         (temporary / CHECKSUMS).write_text(json.dumps(checksums, indent=1) + "\n", "utf-8")
         _replace(temporary, target)
     except OSError as error:
-        raise InputError(
+        raise Unwritable(
             f"The cache folder {target.parent} cannot be written ({error.strerror or error}); "
             "free some space there or set CIRCUITGEN_CACHE to a folder that can be written."
         ) from error

@@ -22,7 +22,15 @@ from circuitgen.paper.run import run_chapter
 from circuitgen.paper.variables import write_variables
 from circuitgen.paths import ROOT
 
-__all__ = ["BOOK_FOLDER", "PREVIEW_FOLDER", "Report", "Step", "build_paper"]
+__all__ = [
+    "BOOK_FOLDER",
+    "PREVIEW_FOLDER",
+    "Report",
+    "Step",
+    "Stopwatch",
+    "build_paper",
+    "make_pages",
+]
 
 BOOK_FOLDER = "_book"
 PREVIEW_FOLDER = "_preview"
@@ -30,7 +38,7 @@ PREVIEW_FOLDER = "_preview"
 _NO_QUARTO = (
     "There is no Quarto here, so this is the plain preview; for the book (HTML and PDF) install "
     "Quarto 1.9 or newer, with `conda env create -f environment.yml` or its installer, and run "
-    "`circuitgen paper --no-execute`."
+    "`{again}`."
 )
 
 
@@ -59,6 +67,26 @@ class Report:
     notes: tuple[str, ...]
 
 
+class Stopwatch:
+    """Says what happens as it happens, and keeps what each step took.
+
+    Attributes:
+        steps: Those that have ended, in order.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+        self.steps: list[Step] = []
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time what is done inside; what fails is no step."""
+        self.say(f"── {name}")
+        started = time.perf_counter()
+        yield
+        self.steps.append(Step(name, time.perf_counter() - started))
+
+
 def build_paper(
     root: Path = ROOT,
     *,
@@ -83,23 +111,28 @@ def build_paper(
         ChapterError: If a cell fails; earlier chapters are executed, this one is unchanged.
     """
     book = read_book(root)
-    steps: list[Step] = []
-
-    @contextmanager
-    def step(name: str) -> Iterator[None]:
-        say(f"── {name}")
-        started = time.perf_counter()
-        yield
-        steps.append(Step(name, time.perf_counter() - started))
-
+    watch = Stopwatch(say)
     if execute:
         for page in book.notebooks:
             if not (root / page).is_file():
                 continue  # the check names it
-            with step(f"execute {page}"):
+            with watch.step(f"execute {page}"):
                 run_chapter(root / page, {}, root=root, on_cell=on_cell, progress=progress)
+    return make_pages(book, watch, preview=preview, again="circuitgen paper --no-execute")
+
+
+def make_pages(book: Book, watch: Stopwatch, *, preview: bool, again: str) -> Report:
+    """Check an executed book, and render it with Quarto or write the preview.
+
+    Args:
+        book: Its pages are made below its root.
+        watch: Has the steps so far.
+        preview: Whether to write the plain preview even if there is Quarto.
+        again: The command that makes the pages once there is Quarto.
+    """
+    root = book.root
     problems: list[str] = []
-    with step("check the book"):
+    with watch.step("check the book"):
         write_variables(book)
         problems += map(str, check_chapters(root))
         problems += write_pictures(book)
@@ -107,12 +140,12 @@ def build_paper(
         write_downloads(book)
     quarto = None if preview else find_quarto()
     if quarto is None:
-        with step("write the preview"):
+        with watch.step("write the preview"):
             written = write_preview(book, root / PREVIEW_FOLDER)
         problems += written.problems
         pages = [written.index]
     else:
-        with step("render the book with Quarto"):
+        with watch.step("render the book with Quarto"):
             problems += render_book(quarto, root)
             problems += unresolved_in_pages(root / BOOK_FOLDER)
             files = sorted((root / BOOK_FOLDER).rglob("*"))
@@ -120,8 +153,8 @@ def build_paper(
                 path for path in files if path.suffix in (".html", ".css")
             )
         pages = _rendered(book)
-    notes = (_NO_QUARTO,) if quarto is None and not preview else ()
-    return Report(tuple(steps), tuple(pages), tuple(problems), notes)
+    notes = (_NO_QUARTO.format(again=again),) if quarto is None and not preview else ()
+    return Report(tuple(watch.steps), tuple(pages), tuple(problems), notes)
 
 
 def _rendered(book: Book) -> list[Path]:

@@ -196,12 +196,17 @@ def _check_cell(cell: NotebookNode, options: Mapping[str, Any]) -> Iterator[str]
     )
     if shows_figure(cell):
         yield from _check_display(label, "figure", "fig", options, ("fig-cap", "fig-alt"))
-    elif label.startswith("fig-"):
+    elif label.startswith("fig-") and not _shows_nothing(cell):
         yield "is labelled as a figure and shows none."
     if shows_table(cell) and not own_block:
         yield from _check_display(label, "table", "tbl", options, ("tbl-cap",))
-    elif label.startswith("tbl-") and not own_block:
+    elif label.startswith("tbl-") and not own_block and not _shows_nothing(cell):
         yield "is labelled as a table and shows none."
+
+
+def _shows_nothing(cell: NotebookNode) -> bool:
+    """Whether a cell was executed and left its figure or table out: some findings have none."""
+    return cell.execution_count is not None and not cell.outputs
 
 
 def _check_display(
@@ -230,7 +235,7 @@ def _check_labels_and_references(
     for page, notebook in notebooks.items():
         for index, cell in code_cells(notebook):
             try:
-                labels = list(definitions_in_cell(cell))
+                labels = [] if _shows_nothing(cell) else list(definitions_in_cell(cell))
             except ValueError:
                 continue
             for label in labels:

@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 
 from circuitgen.paper.environment import read_lock
-from circuitgen.paths import DATA, ROOT
+from circuitgen.paths import ROOT
+from circuitgen.results import Store
 
 __all__ = [
     "benchmark_table",
@@ -35,17 +36,29 @@ _SHOWN = (
 )
 
 
-def read_sidecars(folder: Path = DATA / "results") -> tuple[Mapping[str, Any], ...]:
-    """Read the sidecar of every stored measurement, with its file's name as ``file``."""
-    sidecars = []
-    for path in sorted(folder.rglob("*.json")):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue  # a torn one is the results store's business; it recomputes it
-        if isinstance(content, dict):
-            sidecars.append({**content, "file": path.stem})
-    return tuple(sidecars)
+def read_sidecars(*folders: Path) -> tuple[Mapping[str, Any], ...]:
+    """Read the sidecar of every stored measurement once.
+
+    Args:
+        folders: Where they lie, the paper's own last; by default every place that the
+            results store reads, which is more than one in another book.
+
+    Returns:
+        Each with its file's name as ``file``, and as ``paper`` whether it is the paper's own.
+    """
+    store = Store()
+    places = list(dict.fromkeys(folders or (store.root, *store.others)))
+    sidecars: dict[str, Mapping[str, Any]] = {}
+    for folder in reversed(places):
+        for path in sorted(folder.rglob("*.json")):
+            try:
+                content = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue  # a torn one is the results store's business; it recomputes it
+            if isinstance(content, dict) and path.stem not in sidecars:
+                own = folder == places[-1]
+                sidecars[path.stem] = {**content, "file": path.stem, "paper": own}
+    return tuple(sidecars[name] for name in sorted(sidecars))
 
 
 def package_table(lock: Path = ROOT / "requirements.lock") -> pd.DataFrame:
@@ -78,10 +91,14 @@ def describe_hardware(sidecars: Sequence[Mapping[str, Any]]) -> str:
     )
     places = "; ".join(f"{name} ({count})" for name, count in machines.most_common())
     noun = "measurement" if len(sidecars) == 1 else "measurements"
-    return (
-        f"{len(sidecars)} {noun} stand behind the figures, computed in "
-        f"{seconds / 60:.1f} minutes in all, on: {places}."
+    others = sum(not sidecar["paper"] for sidecar in sidecars)
+    stand = (
+        f"{len(sidecars)} {noun} are stored, {others} of them by runs with other parameters than "
+        "the paper's, and this book rests on some of them;"
+        if others
+        else f"{len(sidecars)} {noun} stand behind the figures,"
     )
+    return f"{stand} computed in {seconds / 60:.1f} minutes in all, on: {places}."
 
 
 def read_benchmark(path: Path = BENCHMARK) -> Mapping[str, Any] | None:

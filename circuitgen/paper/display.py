@@ -4,21 +4,22 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from circuitgen.paper.build import build_paper
+from circuitgen.paper.build import Report, build_paper
 from circuitgen.paper.check import check_chapters
 from circuitgen.paper.execute import ChapterError, OnCell
-from circuitgen.paper.run import run_chapter
+from circuitgen.paper.other_build import build_other_book
+from circuitgen.paper.run import run_chapter, run_label
 from circuitgen.paths import ROOT
 from circuitgen.progress import read_progress
 
-__all__ = ["show_build", "show_check", "show_run"]
+__all__ = ["show_build", "show_check", "show_other_build", "show_run"]
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -66,16 +67,45 @@ def show_check(root: Path = ROOT) -> int:
 
 def show_build(*, execute: bool, preview: bool, root: Path = ROOT) -> int:
     """Build the book with progress on stderr and a summary on stdout; return 0 or 1."""
+    return _show_report(
+        lambda say, on_cell, progress: build_paper(
+            root, execute=execute, preview=preview, say=say, on_cell=on_cell, progress=progress
+        )
+    )
+
+
+def show_other_build(
+    parameters: dict[str, str],
+    out: Path | None,
+    *,
+    execute: bool,
+    preview: bool,
+    root: Path = ROOT,
+) -> int:
+    """Build another book in a folder of its own, shown as `show_build`; return 0 or 1."""
+    folder = out or root / "runs" / run_label(parameters)
+    return _show_report(
+        lambda say, on_cell, progress: build_other_book(
+            parameters,
+            folder,
+            root=root,
+            execute=execute,
+            preview=preview,
+            say=say,
+            on_cell=on_cell,
+            progress=progress,
+        )
+    )
+
+
+def _show_report(build: Callable[[Callable[[str], None], OnCell, Path], Report]) -> int:
     console = Console(stderr=True)
     try:
         with _cell_progress(console, "chapters") as (on_cell, progress):
-            report = build_paper(
-                root,
-                execute=execute,
-                preview=preview,
-                say=lambda text: console.print(escape(text), highlight=False),
-                on_cell=on_cell,
-                progress=progress,
+            report = build(
+                lambda text: console.print(escape(text), highlight=False, soft_wrap=True),
+                on_cell,
+                progress,
             )
     except ChapterError as error:
         print(error, file=sys.stderr)

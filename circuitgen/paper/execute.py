@@ -22,7 +22,7 @@ from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
-from circuitgen.errors import InputError
+from circuitgen.errors import InputError, NotCovered, Unwritable
 from circuitgen.paper.notebook import INJECTED_TAG, cell_name
 from circuitgen.paper.parameters import Scalar
 from circuitgen.paths import ROOT
@@ -35,6 +35,8 @@ OnCell = Callable[[int, int, str], None]
 """Called as each cell starts, with its place from 1, the number of cells and its name."""
 
 _HIDDEN_TAG = "remove-cell"
+_SENTENCES = {kind.__name__: kind for kind in (InputError, NotCovered, Unwritable)}
+"""Errors of a cell that are told as they are: their message is meant for the person."""
 
 
 class ChapterError(RuntimeError):
@@ -101,7 +103,7 @@ def execute_notebook(
 
     Raises:
         ChapterError: If a cell fails or the kernel dies; names the cell and a debug copy.
-        InputError: If a cell raises `InputError`, with that error's sentence.
+        InputError: If a cell raises `InputError` or a kind of it: the same kind and sentence.
     """
     scratch = Path(tempfile.mkdtemp(prefix="circuitgen-"))
     source, target = scratch / "source.ipynb", scratch / f"failed-{Path(name).stem}.ipynb"
@@ -130,8 +132,8 @@ def execute_notebook(
             on_cell_start=start_cell,
         )
     except PapermillExecutionError as error:
-        if error.ename == "InputError":
-            raise InputError(error.evalue) from None
+        if error.ename in _SENTENCES:
+            raise _SENTENCES[error.ename](error.evalue) from None
         failed = True
         raise ChapterError(_describe_failure(name, current[0], error, target)) from None
     except DeadKernelError:

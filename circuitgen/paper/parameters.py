@@ -11,18 +11,27 @@ found before any work is done. Papermill alone would run on and only log.
 import ast
 import difflib
 import io
+import json
 import math
 import re
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 
 from nbformat import NotebookNode
 
 from circuitgen.errors import InputError
 from circuitgen.paper.notebook import PARAMETERS_TAG
 
-__all__ = ["Parameter", "Scalar", "convert_values", "find_parameters_cell", "read_parameters"]
+__all__ = [
+    "Parameter",
+    "Scalar",
+    "convert_values",
+    "find_parameters_cell",
+    "read_parameters",
+    "replace_defaults",
+]
 
 Scalar = bool | int | float | str
 
@@ -109,6 +118,31 @@ def convert_values(
         if converted != parameter.default:
             values[name] = converted
     return values
+
+
+def replace_defaults(source: str, values: Mapping[str, Scalar]) -> str:
+    """Write other defaults into the source of a parameters cell; all else stays as it is.
+
+    Args:
+        source: Of a cell that `read_parameters` can read.
+        values: As `convert_values` gives them.
+    """
+    # The columns of a syntax tree count bytes; from the end, so that earlier ones stay right.
+    text = source.encode("utf-8")
+    starts = [0, *accumulate(len(line) for line in text.splitlines(keepends=True))]
+    for statement in reversed(ast.parse(source).body):
+        if not (isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)):
+            continue
+        name, old = statement.target.id, statement.value
+        if name in values and old is not None:
+            first = starts[old.lineno - 1] + old.col_offset
+            last = starts[(old.end_lineno or old.lineno) - 1] + (old.end_col_offset or 0)
+            text = text[:first] + _literal(values[name]).encode("utf-8") + text[last:]
+    return text.decode("utf-8")
+
+
+def _literal(value: Scalar) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 def _read_statement(

@@ -1,22 +1,38 @@
-"""What a chapter hands to the book besides its pictures: figures in prose, computed captions.
+"""What a chapter hands to the book besides its pictures: values, tables, computed captions.
 
-Called from a chapter, both leave a machine-readable output that shows nothing.
+Called from a chapter, each leaves a machine-readable output that shows nothing.
 When the chapter has been executed the output moves into the notebook's metadata:
 variables into ``metadata.circuitgen.variables``, from which the build writes
-``_variables.yml``; captions into the metadata of their cell, where Quarto looks
-for them. So a caption can state a finding that depends on the model.
+``_variables.yml``; tables, as CSV, into ``metadata.circuitgen.tables``, where
+another book is compared with this one; captions into the metadata of their cell,
+where Quarto looks for them. So a caption can state a finding that depends on the model.
 """
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+import pandas as pd
 from IPython.display import display
 from nbformat import NotebookNode
 
-__all__ = ["MIME_TYPE", "caption", "collect_published", "publish"]
+__all__ = [
+    "MIME_TYPE",
+    "Published",
+    "caption",
+    "collect_published",
+    "publish",
+    "publish_table",
+]
 
 MIME_TYPE = "application/vnd.circuitgen+json"
+
+
+class Published(NamedTuple):
+    """What the cells of a chapter handed over: variables by group, tables as CSV by name."""
+
+    variables: dict[str, dict[str, Any]]
+    tables: dict[str, str]
 
 
 def publish(name: str, values: Mapping[str, Any]) -> None:
@@ -38,6 +54,16 @@ def publish(name: str, values: Mapping[str, Any]) -> None:
     _hand_over({"variables": {name: dict(values)}})
 
 
+def publish_table(name: str, frame: pd.DataFrame) -> None:
+    """Hand a table to whatever compares this book with another one.
+
+    Args:
+        name: Of the table, one for the whole book.
+        frame: Small: it is kept in the notebook, with six digits.
+    """
+    _hand_over({"tables": {name: frame.to_csv(index=False, float_format="%.6g")}})
+
+
 def caption(text: str, *, alt: str = "") -> None:
     """Give the figure or table of this cell a computed caption.
 
@@ -56,13 +82,13 @@ def caption(text: str, *, alt: str = "") -> None:
     _hand_over({"caption": " ".join(text.split()), "alt": " ".join(alt.split())})
 
 
-def collect_published(notebook: NotebookNode) -> dict[str, dict[str, Any]]:
-    """Move what the cells published out of their outputs, and return the variables.
+def collect_published(notebook: NotebookNode) -> Published:
+    """Move what the cells published out of their outputs, and return it.
 
     Raises:
-        ValueError: If two cells publish the same variable.
+        ValueError: If two cells publish the same variable or table.
     """
-    variables: dict[str, dict[str, Any]] = {}
+    found = Published({}, {})
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
@@ -74,10 +100,11 @@ def collect_published(notebook: NotebookNode) -> dict[str, dict[str, Any]]:
             if data is None:
                 kept.append(output)
             else:
-                _add_variables(variables, data.get("variables", {}))
+                _add_variables(found.variables, data.get("variables", {}))
+                _add_tables(found.tables, data.get("tables", {}))
                 _set_caption(cell, data)
         cell.outputs = kept
-    return variables
+    return found
 
 
 def _check_value(key: str, value: object) -> None:
@@ -101,6 +128,13 @@ def _add_variables(
             if key in group:
                 raise ValueError(f"The variable {name}.{key} is published twice.")
             group[key] = value
+
+
+def _add_tables(tables: dict[str, str], published: Mapping[str, str]) -> None:
+    for name, text in published.items():
+        if name in tables:
+            raise ValueError(f"The table {name} is published twice.")
+        tables[name] = text
 
 
 def _set_caption(cell: NotebookNode, data: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from circuitgen.errors import InputError
+from circuitgen.errors import InputError, Unwritable
 from circuitgen.paper.book import find_chapter, list_chapters
 from circuitgen.paper.execute import ChapterError, OnCell, execute_notebook
 from circuitgen.paper.notebook import read_notebook, source_hash, write_notebook
@@ -27,7 +27,10 @@ from circuitgen.paper.publish import collect_published
 from circuitgen.paths import ROOT
 from circuitgen.results import RESULTS_VARIABLE
 
-__all__ = ["ChapterError", "Run", "run_chapter", "run_label"]
+__all__ = ["OTHER_RESULTS", "ChapterError", "Run", "run_chapter", "run_label"]
+
+OTHER_RESULTS = Path("runs", "results")
+"""Where runs with other parameters keep their tables, below the root of the paper."""
 
 _LONGEST_LABEL = 80
 
@@ -58,6 +61,7 @@ def run_chapter(
     root: Path = ROOT,
     on_cell: OnCell | None = None,
     progress: Path | None = None,
+    results: Path | None = None,
 ) -> Run:
     """Execute a chapter with other parameters, or in place with its own.
 
@@ -69,6 +73,9 @@ def run_chapter(
         root: Folder of the book, and working directory of the execution.
         on_cell: Called as each cell starts.
         progress: File for the reports of `circuitgen.progress.track`.
+        results: Folder for tables that are computed; by default the paper's own for an
+            execution in place, else `OTHER_RESULTS`. The environment variable
+            `RESULTS_VARIABLE` is before both.
 
     Raises:
         InputError: If the chapter, a parameter or the target cannot be used; nothing is written.
@@ -92,18 +99,18 @@ def run_chapter(
         folder=root,
         on_cell=on_cell,
         progress=progress,
-        results=_choose_results(target == path, root),
+        results=_choose_results(target == path, root, results),
     )
     try:
-        variables = collect_published(executed)
+        published = collect_published(executed)
     except ValueError as error:
         raise ChapterError(f"{name}: {error} The chapter is unchanged.") from None
     values = {parameter.name: parameter.default for parameter in declared} | changed
     executed.metadata["circuitgen"] = {
         "source_hash": source_hash(notebook),
         "parameters": values,
-        "variables": variables,
-    }
+        "variables": published.variables,
+    } | ({"tables": published.tables} if published.tables else {})
     if target == path and path.read_bytes() != before:
         raise ChapterError(
             f"{name} was edited while it was executed, so the execution was thrown away; "
@@ -114,11 +121,11 @@ def run_chapter(
     return Run(path, target, values, time.perf_counter() - started)
 
 
-def _choose_results(in_place: bool, root: Path) -> Path | None:
+def _choose_results(in_place: bool, root: Path, results: Path | None) -> Path | None:
     """Keep the tables of other runs apart from the paper's own."""
-    if in_place or RESULTS_VARIABLE in os.environ:
+    if RESULTS_VARIABLE in os.environ:
         return None
-    return root / "runs" / "results"
+    return results or (None if in_place else root / OTHER_RESULTS)
 
 
 def run_label(parameters: Mapping[str, Scalar]) -> str:
@@ -167,7 +174,7 @@ def _require_writable(target: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(
+        raise Unwritable(
             f"The result cannot be written to {target.parent} ({error.strerror}); "
             "choose another place with --out."
         ) from None

@@ -48,5 +48,5 @@ def test_edges_that_turn_are_not_said_to_hold() -> None:
 def test_prompt_without_like_ones_is_told_so() -> None:
     summary = summarise_edge_tests(make_tests(0))
     assert summary["others"].isna().all()
-    assert "no other prompts of this template" in tell_edge_tests(summary)
+    assert "Other prompts of this template and order are too few" in tell_edge_tests(summary)
     plot_edge_tests(summary).draw()

@@ -62,6 +62,7 @@ def put(place: int, **fields: object) -> Callable[[NotebookNode], None]:
 
 
 STDERR = new_output("stream", name="stderr", text="a warning\n")
+TEXT = new_output("stream", name="stdout", text="no picture\n")
 ERROR = new_output("error", ename="ValueError", evalue="no", traceback=[])
 
 
@@ -71,8 +72,9 @@ ERROR = new_output("error", ename="ValueError", evalue="no", traceback=[])
         (put(5, execution_count=None), "cell `prose` was not executed"),
         (put(5, outputs=[STDERR]), "shows stderr: a warning"),
         (put(5, outputs=[ERROR]), "failed: ValueError: no"),
-        (put(3, outputs=[]), "labelled as a figure and shows none"),
-        (put(4, outputs=[]), "labelled as a table and shows none"),
+        (put(3, outputs=[TEXT]), "labelled as a figure and shows none"),
+        (put(4, outputs=[TEXT]), "labelled as a table and shows none"),
+        (put(3, outputs=[]), "@fig-line is no label of the book"),
         (set_source(3, "#| label: fig-line\n", ""), "shows a figure and has no `#| label: fig-"),
         (set_source(4, "tbl-numbers", "numbers"), "shows a table and has no `#| label: tbl-"),
         (lambda nb: nb.cells[3].metadata.pop("fig-alt"), "figure without alternative text"),

@@ -28,6 +28,22 @@ def test_reads_what_the_sidecars_say(tmp_path: Path) -> None:
     assert measurement_table(sidecars, 1).values.tolist() == [["`b`", 2, 90.0]]
 
 
+def test_measurements_of_other_runs_are_told_apart(tmp_path: Path) -> None:
+    other, paper = tmp_path / "other", tmp_path / "paper"
+    for folder, names in ((other, "xa"), (paper, "ab")):
+        folder.mkdir()
+        for name in names:
+            (folder / f"{name}.json").write_text(json.dumps({"seconds": 60.0, "rows": 1}))
+    sidecars = read_sidecars(other, paper)
+    assert [(one["file"], one["paper"]) for one in sidecars] == [
+        *(("a", True), ("b", True), ("x", False))
+    ]
+    assert describe_hardware(sidecars).startswith(
+        "3 measurements are stored, 1 of them by runs with other parameters than the paper's, and "
+        "this book rests on some of them; computed in 3.0 minutes in all, on: "
+    )
+
+
 def test_shows_the_locked_versions() -> None:
     table = package_table()
     assert dict(zip(table["package"], table["version"], strict=True))["torch"] == "2.13.0"

@@ -27,6 +27,19 @@ def test_a_variable_is_published_once() -> None:
         collect_published(new_notebook(cells=cells))
 
 
+def test_a_table_moves_out_of_the_outputs_and_is_published_once() -> None:
+    data = {MIME_TYPE: {"tables": {"t": "a,b\n1,inf\n"}}}
+    cells = [
+        new_code_cell("publish_table()", outputs=[new_output("display_data", data=data)])
+        for _ in range(2)
+    ]
+    found = collect_published(new_notebook(cells=cells[:1]))
+    assert found == ({}, {"t": "a,b\n1,inf\n"}) and cells[0].outputs == []
+    again = new_code_cell("publish_table()", outputs=[new_output("display_data", data=data)])
+    with pytest.raises(ValueError, match="The table t is published twice"):
+        collect_published(new_notebook(cells=[again, cells[1]]))
+
+
 def test_an_old_caption_does_not_stay() -> None:
     cell = new_code_cell("#| label: fig-x\n1", metadata={"fig-cap": "old"})
     collect_published(new_notebook(cells=[cell]))
