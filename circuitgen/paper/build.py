@@ -136,7 +136,7 @@ def make_pages(book: Book, watch: Stopwatch, *, preview: bool, again: str) -> Re
         write_variables(book)
         problems += map(str, check_chapters(root))
         problems += write_pictures(book)
-    with step("lay out the downloads"):
+    with watch.step("lay out the downloads"):
         write_downloads(book)
     quarto = None if preview else find_quarto()
     if quarto is None:
