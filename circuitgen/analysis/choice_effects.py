@@ -72,34 +72,51 @@ def count_flips(cells: pd.DataFrame, **options: Any) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def summarise_moves(cells: pd.DataFrame, **options: Any) -> pd.DataFrame:
+def summarise_moves(
+    cells: pd.DataFrame, *, within: str | None = None, **options: Any
+) -> pd.DataFrame:
     """How far each dimension moves recovery from its value under the default.
 
-    Choices where either recovery has no bounds are left out: their point means nothing.
+    A choice where either recovery has no bounds, or the model is not shown to do the task,
+    is left out: the point means nothing there.
+
+    Args:
+        cells: From `judge_choices`.
+        within: A dimension to take level by level, and no other.
 
     Returns:
-        One row per dimension: ``dimension``, ``n`` choices and conditions together,
-        ``n_conditions``, ``n_left_out``; ``distance``, the mean of the absolute
-        difference, and ``shift``, the mean difference, with intervals over conditions.
+        One row per dimension, or level of `within`: ``dimension`` (or ``level``),
+        ``n`` choices and conditions together, ``n_conditions``, ``n_left_out``;
+        ``distance``, the mean of the absolute difference, and ``shift``, the mean
+        difference, with intervals over conditions.
     """
     paired = _beside_default(cells)
     rows = []
-    for dimension, part in _groups(paired):
-        if dimension not in DIMENSIONS:
-            continue
+    key = "dimension" if within is None else "level"
+    groups = [(name, part) for name, part in _groups(paired) if name in DIMENSIONS]
+    if within is not None:
+        alone = paired[paired["changed"] == within]
+        groups = [(str(level), part) for level, part in alone.groupby(within, sort=False)]
+    for name, part in groups:
         bounded = _bounded(part)
         found = {
-            name: mean_interval(bounded, name, clusters=("condition",), **options)
-            for name in ("distance", "shift")
+            column: mean_interval(bounded, column, clusters=("condition",), **options)
+            for column in ("distance", "shift")
         }
+        # An absolute value has no negative mean, whatever a symmetric interval says.
+        found["distance"] = found["distance"]._replace(low=max(0.0, found["distance"].low))
         row = {
-            "dimension": dimension,
+            key: name,
             "n": len(bounded),
             "n_conditions": bounded["condition"].nunique(),
             "n_left_out": len(part) - len(bounded),
         }
         rows.append(row | _spread(found))
-    return pd.DataFrame(rows).sort_values("distance", ascending=False, ignore_index=True)
+    names = [key, "n", "n_conditions", "n_left_out"]
+    ends = ("", "_low", "_high")
+    names += [f"{column}{end}" for column in ("distance", "shift") for end in ends]
+    table = pd.DataFrame(rows, columns=names)
+    return table.sort_values("distance", ascending=False, ignore_index=True)
 
 
 def compare_moves(cells: pd.DataFrame, **options: Any) -> pd.DataFrame:
@@ -130,7 +147,8 @@ def compare_moves(cells: pd.DataFrame, **options: Any) -> pd.DataFrame:
 def correlate_choices(cells: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """Rank correlation of conditions between every two choices of one change at most.
 
-    Conditions whose recovery has no bounds under either choice are left out of a pair.
+    A pair leaves out conditions whose recovery has no bounds, or whose model is not shown
+    to do the task, under either choice.
 
     Returns:
         One row per pair: ``first``, ``second`` (as `name_choice` says; the default is
@@ -138,7 +156,7 @@ def correlate_choices(cells: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
         interval, and ``n`` conditions.
     """
     alone = cells[cells["changed"] != "several"]
-    alone = alone[np.isfinite(alone[["recovery_low", "recovery_high"]]).all(axis=1)]
+    alone = alone[_means_something(alone)]
     names = {
         row.Index: name_choice(row.changed, str(getattr(row, row.changed, "")))
         for row in alone.itertuples()
@@ -170,7 +188,8 @@ def rank_correlation(first: np.ndarray, second: np.ndarray, level: float = 0.95)
     nan = float("nan")
     if n < FEWEST_RANKED or np.ptp(first) == 0 or np.ptp(second) == 0:
         return Interval(nan, nan, nan, n, 0, 0, nan, "too few or no spread: no interval")
-    rho = float(np.clip(stats.spearmanr(first, second).statistic, -1, 1))
+    # Equal orders come out as 1 less a rounding error.
+    rho = round(float(stats.spearmanr(first, second).statistic), 12)
     nearest = 1 - 12 / (n * (n**2 - 1))
     inner = float(np.clip(rho, -nearest, nearest))
     se = float(np.sqrt((1 + inner**2 / 2) / (n - 3)))
@@ -188,19 +207,22 @@ def _beside_default(cells: pd.DataFrame) -> pd.DataFrame:
     where = kept["condition"]
     verdict = where.map(default["verdict"])
     shift = kept["recovery"] - where.map(default["recovery"])
-    bounds = default[["recovery_low", "recovery_high"]]
     return kept.assign(
         flipped=kept["verdict"] != verdict,
         contradicted=contradicts(kept["verdict"], verdict),
         shift=shift,
         distance=shift.abs(),
-        default_bounded=where.map(np.isfinite(bounds).all(axis=1)),
+        default_means=where.map(_means_something(default)),
     )
 
 
 def _bounded(paired: pd.DataFrame) -> pd.DataFrame:
-    own = np.isfinite(paired[["recovery_low", "recovery_high"]]).all(axis=1)
-    return paired[own & paired["default_bounded"].astype(bool)]
+    return paired[_means_something(paired) & paired["default_means"].astype(bool)]
+
+
+def _means_something(cells: pd.DataFrame) -> pd.Series:
+    finite = np.isfinite(cells[["recovery_low", "recovery_high"]].astype(float)).all(axis=1)
+    return finite & (cells["verdict"] != "model fails")
 
 
 def _groups(paired: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

@@ -23,6 +23,7 @@ from plotnine import (
     scale_x_continuous,
     scale_y_continuous,
     theme,
+    theme_void,
 )
 
 from circuitgen.analysis.choices import DIMENSIONS, name_choice
@@ -180,10 +181,14 @@ def plot_ranks(ranks: pd.DataFrame) -> ggplot:
 
     Args:
         ranks: From `correlate_choices`, with a column ``panel``; pairs of which the
-            default is none, or without a correlation, are not drawn.
+            default is none, or without a correlation, are not drawn. With no other
+            the figure says so.
     """
     require_columns(ranks, ["first", "second", "dimension", "rho", "panel"], "this figure")
     drawn = ranks[(ranks["first"] == "default") & ranks["rho"].notna()]
+    if drawn.empty:
+        said = pd.DataFrame({"x": [0], "y": [0], "label": ["too few conditions for an order"]})
+        return ggplot(said, aes("x", "y", label="label")) + geom_text(size=9) + theme_void()
     names = list(dict.fromkeys(drawn.sort_values("rho")["second"]))
     drawn = drawn.assign(
         second=pd.Categorical(drawn["second"], names), panel=_panels(drawn["panel"])

@@ -16,6 +16,7 @@ __all__ = [
     "name_survivors",
     "tell_flips",
     "tell_left_out",
+    "tell_metrics",
     "tell_moves",
     "tell_ranks",
     "tell_survival",
@@ -114,8 +115,35 @@ def tell_moves(where: str, moves: pd.DataFrame, compared: pd.DataFrame) -> str:
     left = int(moves["n_left_out"].sum())
     if left:
         text += (
-            f" {left} recover{'y' if left == 1 else 'ies'} without bounds "
-            f"{'is' if left == 1 else 'are'} left out."
+            f" {left} recover{'y' if left == 1 else 'ies'} without bounds, or where the model is "
+            f"not shown to do the task, {'is' if left == 1 else 'are'} left out."
+        )
+    return text
+
+
+def tell_metrics(where: str, levels: pd.DataFrame) -> str:
+    """Whether another metric gives less, or more, than the logit difference.
+
+    Args:
+        levels: From `summarise_moves` within ``metric``.
+    """
+    told = []
+    for _, row in levels.iterrows():
+        moved = f"by {row['level']} recovery changes by {_signed(row)} on average"
+        if row["shift_high"] < 0:
+            moved += ", and is lower"
+        elif row["shift_low"] > 0:
+            moved += ", and is higher"
+        else:
+            moved += ", which is not shown to be a change"
+        told.append(f"{moved} (n = {count(int(row['n']), 'condition')})")
+    if not told:
+        return ""
+    text = f"Of {where}, " + "; ".join(told) + "."
+    if (levels["shift_high"] < 0).any():
+        text += (
+            " The logit difference compares IO with S alone; the other asks for IO among all "
+            "words. A circuit can restore the first and leave the prediction to other words."
         )
     return text
 

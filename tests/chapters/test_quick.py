@@ -121,7 +121,7 @@ QUICK = {
         "n_discovery": 12,
         "n_reference_discovery": 8,
         "families": "adversarial",
-        "n_stored": 24,
+        "n_stored": 12,
         "n_blocks": 2,
     },
     "D-attribution-graph": {
