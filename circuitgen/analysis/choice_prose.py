@@ -139,13 +139,7 @@ def tell_metrics(where: str, levels: pd.DataFrame) -> str:
         told.append(f"{moved} (n = {count(int(row['n']), 'condition')})")
     if not told:
         return ""
-    text = f"Of {where}, " + "; ".join(told) + "."
-    if (levels["shift_high"] < 0).any():
-        text += (
-            " The logit difference compares IO with S alone; the other asks for IO among all "
-            "words. A circuit can restore the first and leave the prediction to other words."
-        )
-    return text
+    return f"Of {where}, " + "; ".join(told) + "."
 
 
 def tell_ranks(where: str, ranks: pd.DataFrame) -> str:
@@ -165,7 +159,9 @@ def tell_ranks(where: str, ranks: pd.DataFrame) -> str:
         f"{quote(high, 'rho')} ({high['second']}) with the orders under other choices"
     )
     unshown = default[default["rho_low"] <= 0]
-    if len(unshown):
+    if len(unshown) == len(default):
+        text += "; none is shown to be above 0"
+    elif len(unshown):
         text += f"; not shown to be above 0: {', '.join(unshown['second'])}"
     worst = known.loc[known["rho"].idxmin()]
     text += (
@@ -188,7 +184,8 @@ def tell_survival(where: str, survival: pd.DataFrame) -> str:
     free = claimed[claimed["n_against_alone"] == 0]
     text = (
         f"Of {where}, {len(claimed)} of {count(len(survival), 'verdict')} by default claim "
-        f"something of recovery, and {len(free)} of these are contradicted by no single choice. "
+        f"something of recovery, of which {len(free)} {'is' if len(free) == 1 else 'are'} "
+        f"contradicted by no single choice. "
         f"{_have(alone)} the same claim under the default and under each choice that differs in "
         f"one thing (up to {int(survival['n_alone'].max())})"
     )

@@ -14,6 +14,7 @@ from circuitgen.analysis.choice_prose import (
     list_choices,
     tell_flips,
     tell_left_out,
+    tell_metrics,
     tell_moves,
     tell_ranks,
     tell_survival,
@@ -74,6 +75,18 @@ def test_choices_are_listed_with_their_default() -> None:
     assert table.loc["order", "otherwise"] == "ABBA; BABA"
     assert table.loc["order", "verdicts"] == "16"
     assert "prompt sample" not in table.index
+
+
+@pytest.mark.parametrize(
+    ("factor", "said"), [(0.5, "and is lower"), (1.0, "not shown to be a change")]
+)
+def test_metric_that_gives_less_is_said_to(factor: float, said: str) -> None:
+    scores = make_choices(list(LEVELS), lambda c, _: LEVELS[c], n=24, noise=0.05, with_kl=False)
+    scores["prob_io_circuit"] *= factor
+    levels = summarise_moves(judge_choices(scores, **OPTIONS), within="metric", **OPTIONS)
+    told = tell_metrics("these", levels)
+    assert "by P(IO) recovery changes" in told
+    assert said in told
 
 
 def test_left_out_is_said_with_its_reason() -> None:
