@@ -79,6 +79,7 @@ _VERSIONS = {
     "edge-curves": 1,
     "edge-effects": 1,
     "constant-effects": 1,
+    "metrics": 1,
 }
 """Raised by hand when the meaning of a measurement changes."""
 
