@@ -7,6 +7,7 @@ and verdicts alone, so that a book about another model claims what was found the
 from circuitgen.analysis.transfer import Relation
 
 __all__ = [
+    "claim_choices",
     "claim_estimate",
     "claim_faithful",
     "claim_overlap",
@@ -120,3 +121,19 @@ def claim_steers(n_steer: int, n_not_steer: int) -> str:
     if n_steer:
         return "No direction from which the task's variable is read is shown not to steer."
     return "Whether directions from which the task's variable is read also steer is not decided."
+
+
+def claim_choices(n_kept: int, n_decided: int) -> str:
+    """Whether verdicts hang on how a circuit is scored.
+
+    Args:
+        n_kept: Conditions with one decided verdict under every combination of choices.
+        n_decided: Conditions with a decided verdict under our own choices.
+    """
+    if not n_decided:
+        return "No verdict is decided under our own choices, so none can be lost under others."
+    if n_kept == n_decided:
+        return "Every decided verdict holds under every combination of choices that was tried."
+    if n_kept:
+        return "Some decided verdicts hold under every combination of choices, and others do not."
+    return "No decided verdict holds under every combination of choices that was tried."

@@ -3,6 +3,7 @@
 import pytest
 
 from circuitgen.analysis.claims import (
+    claim_choices,
     claim_estimate,
     claim_faithful,
     claim_overlap,
@@ -88,3 +89,16 @@ def test_estimate(low: float, shown: bool) -> None:
 )
 def test_steers(steer: int, not_steer: int, said: str) -> None:
     assert said in claim_steers(steer, not_steer)
+
+
+@pytest.mark.parametrize(
+    ("kept", "decided", "said"),
+    [
+        (0, 0, "under our own choices"),
+        (3, 3, "Every"),
+        (1, 3, "Some"),
+        (0, 3, "No decided verdict"),
+    ],
+)
+def test_choices(kept: int, decided: int, said: str) -> None:
+    assert said in claim_choices(kept, decided)
