@@ -8,7 +8,7 @@ import pandas as pd
 
 from circuitgen.analysis.bootstrap import Interval
 
-__all__ = ["count", "number", "percent", "quote", "quote_interval", "signed"]
+__all__ = ["count", "drop_constant", "number", "percent", "quote", "quote_interval", "signed"]
 
 
 Row: TypeAlias = Mapping[str, Any] | pd.Series
@@ -60,3 +60,8 @@ def _write(point: float, low: float, high: float, digits: int, unit: str = "") -
 def _rounded(value: float, digits: int) -> float:
     """Round, and make a negative zero positive: −0.00 says nothing more than 0.00."""
     return round(float(value), digits) + 0.0
+
+
+def drop_constant(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Leave a column out that says the same in every row: a page is narrow."""
+    return frame.drop(columns=column) if frame[column].nunique() == 1 else frame

@@ -74,5 +74,8 @@ def _read(number: str, path: Path) -> ChapterParameters:
 
 
 def _as_typed(value: Scalar) -> str:
-    """A default as a person would pass it; an empty text is shown as such."""
-    return '""' if value == "" else str(value)
+    """A default as a person would pass it, with a space after each comma of a list.
+
+    Without one a list is a single word, longer than a page is wide.
+    """
+    return '""' if value == "" else str(value).replace(",", ", ")

@@ -2,10 +2,19 @@
 
 import math
 
+import pandas as pd
 import pytest
 
 from circuitgen.analysis.bootstrap import Interval
-from circuitgen.analysis.tables import count, number, percent, quote, quote_interval, signed
+from circuitgen.analysis.tables import (
+    count,
+    drop_constant,
+    number,
+    percent,
+    quote,
+    quote_interval,
+    signed,
+)
 
 
 def row(point: float, low: float, high: float) -> dict[str, float]:
@@ -45,3 +54,9 @@ def test_sign_is_a_minus_and_zero_has_none_of_it(value: float, plain: str, with_
 def test_count_knows_the_plural() -> None:
     assert count(1, "head") == "1 head"
     assert count(0, "head") == "0 heads"
+
+
+def test_a_column_that_says_one_thing_is_left_out() -> None:
+    frame = pd.DataFrame({"model": ["a", "a"], "n": [1, 2]})
+    assert list(drop_constant(frame, "model")) == ["n"]
+    assert list(drop_constant(frame, "n")) == ["model", "n"]
