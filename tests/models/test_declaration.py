@@ -8,7 +8,15 @@ import pytest
 
 from circuitgen.models import ModelDeclaration, declare_model, list_models, wheels
 
-NAMES = ("smollm2-135m", "gemma-3-270m", "gpt2", "tiny-ioi", "constructed-ioi", "constructed-wide")
+NAMES = (
+    "smollm2-135m",
+    "gemma-3-270m",
+    "gpt2",
+    "tiny-ioi",
+    "tiny-trigger",
+    "constructed-ioi",
+    "constructed-wide",
+)
 
 
 @pytest.fixture
