@@ -212,7 +212,11 @@ def test_an_interrupted_book_goes_on_and_a_finished_one_is_executed_anew(execute
     assert state is not None and not state.finished
     assert list(state.done) == ["chapters/01-first.ipynb"]
     pages = build_other_book({}, folder, root=executed, execute=False, preview=True)
-    assert [step.name for step in pages.steps] == ["check the book", "write the preview"]
+    assert [step.name for step in pages.steps] == [
+        "check the book",
+        "lay out the downloads",
+        "write the preview",
+    ]
     assert pages.problems == ()
 
 
