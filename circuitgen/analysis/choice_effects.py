@@ -129,9 +129,10 @@ def compare_moves(cells: pd.DataFrame, **options: Any) -> pd.DataFrame:
         One row per other dimension: ``most``, ``other``, ``difference`` of the mean
         distances on the same conditions with its interval, ``n_conditions``, and ``p_holm``.
     """
-    order = list(summarise_moves(cells, **options)["dimension"])
     bounded = _bounded(_beside_default(cells))
     wide = bounded.pivot_table(index="condition", columns="changed", values="distance")
+    # A dimension along which no recovery has bounds moves nothing that can be compared.
+    order = [name for name in summarise_moves(cells, **options)["dimension"] if name in wide]
     rows, tests = [], []
     for first, second in combinations(order, 2):
         both = wide[[first, second]].dropna().reset_index()
