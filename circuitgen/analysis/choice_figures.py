@@ -117,10 +117,13 @@ def plot_shares(cells: pd.DataFrame) -> ggplot:
 def plot_moves(moves: pd.DataFrame) -> ggplot:
     """Draw how far each dimension moves recovery, one panel for each table.
 
+    A dimension along which no recovery has bounds is not drawn.
+
     Args:
         moves: From `summarise_moves`, with a column ``panel``.
     """
     require_columns(moves, ["dimension", "distance", "panel"], "this figure")
+    moves = moves[moves["distance"].notna()]
     order = moves.groupby("dimension")["distance"].max().sort_values().index
     drawn = moves.assign(
         name=_names(moves["dimension"], list(order)), panel=_panels(moves["panel"])
