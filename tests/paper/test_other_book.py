@@ -3,7 +3,6 @@
 import errno
 import json
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -365,27 +364,3 @@ def test_at_the_terminal_bad_input_is_one_sentence(
     told = [line for line in err.splitlines() if not line.startswith("──")]
     assert sentence in told[0] and len(told) == 1 and out == ""
     assert not (tmp_path / "other").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", ["tiny-ioi", "constructed-ioi"])
-def test_the_paper_with_another_model(
-    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("CIRCUITGEN_RESULTS", str(tmp_path / "results"))
-    folder = tmp_path / "other"
-    small = {"n_prompts": 24, "n_discovery": 24, "n_control": 24, "n_choice": 24, "n_random": 5}
-    pairs = [word for name, value in small.items() for word in ("-p", name, str(value))]
-    status = main(["paper", "--model", model, "--out", str(folder), "--preview", *pairs])
-    told = capsys.readouterr()
-    assert status == 0, told.err
-    state = read_state(folder)
-    assert state is not None and state.finished
-    # The domain family needs words that neither has; all other chapters are there.
-    assert all("domain" in page or "covers none" in why for page, why in state.missing.items())
-    for page in (folder / "_preview").glob("*.html"):
-        text = re.sub(r"<[^>]+>", " ", page.read_text(encoding="utf-8"))
-        assert not re.search(r"\b(nan|NaN|inf)\b", text), page
-    index = (folder / "_preview/index.html").read_text(encoding="utf-8")
-    assert "What differs from the default book" in index
-    shutil.rmtree(folder)
