@@ -6,7 +6,6 @@ and everywhere, and read by three metrics. Orders and halves of the templates ar
 parts of the same table. A long measurement that was stopped goes on where it was.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -19,9 +18,10 @@ from circuitgen.circuits import Circuit, Head
 from circuitgen.circuits.nodes import Node, circuit_of, nodes_of
 from circuitgen.errors import InputError
 from circuitgen.family import Scored, base_circuit, choose_conditions, score_models
+from circuitgen.listed import split_listed
 from circuitgen.progress import track
 from circuitgen.prompts import Condition
-from circuitgen.results import Request, Store
+from circuitgen.results import Request, Store, digest_frame
 from circuitgen.scoring.ablation import check_ablation
 
 __all__ = [
@@ -99,8 +99,8 @@ def read_choices(
     Raises:
         InputError: If a list is empty, or one of its parts cannot be used.
     """
-    kinds = _parts(ablations)
-    numbers = [_whole_number(part) for part in _parts(references)]
+    kinds = tuple(split_listed(ablations))
+    numbers = [_whole_number(part) for part in split_listed(references)]
     if not kinds or not numbers or n_samples < 1:
         raise InputError(
             f"ablations {ablations!r}, references {references!r} and n_samples {n_samples} leave "
@@ -109,7 +109,7 @@ def read_choices(
     for kind in kinds:
         for n_reference in numbers:
             check_ablation(kind, n_reference)
-    labels = _parts(sizes)
+    labels = tuple(split_listed(sizes))
     try:
         factors = [float(label) for label in labels]
     except ValueError:
@@ -256,9 +256,7 @@ def judge_stored(
 
 
 def _judge(store: Store, scores: pd.DataFrame, n_blocks: int) -> pd.DataFrame:
-    rows = pd.util.hash_pandas_object(scores).to_numpy().tobytes()
-    digest = hashlib.sha256(repr(list(scores)).encode() + rows).hexdigest()
-    decides = {"scores": digest, "n_blocks": n_blocks, "n_boot": _N_BOOT}
+    decides = {"scores": digest_frame(scores), "n_blocks": n_blocks, "n_boot": _N_BOOT}
     request = Request("choice-cells", _CELLS_VERSION, decides)
     return store.table(request, lambda: judge_choices(scores, n_blocks=n_blocks, n_boot=_N_BOOT))
 
@@ -279,10 +277,6 @@ def _draws(
     others = [replace(default, bos=bos) for bos in BOS[1:] if choices.both_bos]
     others += [replace(default, seed=default.seed + i) for i in range(1, choices.n_samples)]
     return [(default, choices.measured), *((study, first) for study in others)]
-
-
-def _parts(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 def _whole_number(text: str) -> int:

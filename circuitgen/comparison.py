@@ -5,7 +5,6 @@ base circuit; then each is scored on the test split of every condition. All tabl
 are kept one by one, so that a long measurement that was stopped goes on where it was.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -26,9 +25,10 @@ from circuitgen.circuits import Circuit, Head, random_circuit
 from circuitgen.circuits.nodes import Node
 from circuitgen.discovery.discover import mean_recovery
 from circuitgen.errors import InputError
+from circuitgen.listed import split_listed
 from circuitgen.progress import track
 from circuitgen.prompts import Condition, load_condition
-from circuitgen.results import Request
+from circuitgen.results import Request, digest_frame
 from circuitgen.study import Study
 
 __all__ = [
@@ -103,8 +103,7 @@ def name_conditions(names: str) -> list[Condition]:
     Raises:
         InputError: If one is unknown, or base is the only one.
     """
-    asked = [name.strip() for name in names.split(",") if name.strip()]
-    chosen = [load_condition(name) for name in dict.fromkeys(["base", *asked])]
+    chosen = [load_condition(name) for name in dict.fromkeys(["base", *split_listed(names)])]
     if len(chosen) < 2:
         raise InputError("Only base is named; name other conditions to compare it with.")
     return chosen
@@ -354,6 +353,4 @@ def _random_circuits(found: FoundCircuits, n_random: int) -> dict[str, Circuit]:
 
 
 def _summary_request(name: str, table: pd.DataFrame, **parameters: int) -> Request:
-    rows = pd.util.hash_pandas_object(table).to_numpy().tobytes()
-    digest = hashlib.sha256(repr(list(table)).encode() + rows).hexdigest()
-    return Request(name, _SUMMARY_VERSION, {"table": digest, **parameters})
+    return Request(name, _SUMMARY_VERSION, {"table": digest_frame(table), **parameters})

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from circuitgen.analysis.bootstrap import Interval
+from circuitgen.analysis.bootstrap import Interval, spread
 from circuitgen.analysis.faithfulness import compare_curves, summarise_curve
 from circuitgen.circuits import Circuit, EdgeCircuit, Graph, Head, Member
 from circuitgen.discovery.edge_patching import patch_edges
 from circuitgen.discovery.edge_scores import EdgeScores
 from circuitgen.discovery.methods import METHODS
 from circuitgen.discovery.optimal import learn_constants
-from circuitgen.errors import InputError
+from circuitgen.listed import choose_listed
 from circuitgen.localization import measure_curves, random_ranking
 from circuitgen.models.anatomy import read_anatomy
 from circuitgen.scoring import ablate, prepare_ablation, score_interventions
@@ -286,12 +286,7 @@ def name_methods(names: str) -> list[str]:
     Raises:
         InputError: If one is unknown, or none is named.
     """
-    asked = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    unknown = [name for name in asked if name not in METHODS]
-    if unknown or not asked:
-        told = f"There is no method {unknown[0]!r}" if unknown else "No method is named"
-        raise InputError(f"{told}; choose among {', '.join(METHODS)}.")
-    return asked
+    return choose_listed(names, METHODS, "method")
 
 
 def areas_of(curves: Mapping[str, pd.DataFrame], usual: str = "random") -> pd.DataFrame:
@@ -307,10 +302,8 @@ def areas_of(curves: Mapping[str, pd.DataFrame], usual: str = "random") -> pd.Da
         found = summarise_curve(curve)
         row: dict[str, object] = {"method": name, "n": found["cpr"].n}
         changes = {} if name == usual else compare_curves(curve, curves[usual])
-        for area, interval in found.items():
-            row |= _spread(area, interval)
-            row |= _spread(f"{area}_change", changes.get(area))
-        rows.append(row)
+        row |= spread(found)
+        rows.append(row | spread({f"{area}_change": changes.get(area) for area in found}))
     return pd.DataFrame(rows)
 
 
@@ -323,8 +316,3 @@ def best_of_two(curves: Mapping[str, pd.DataFrame], areas: pd.DataFrame) -> dict
     if len(ranked) < 2:
         return {}
     return compare_curves(curves[ranked.iloc[0]], curves[ranked.iloc[1]])
-
-
-def _spread(name: str, found: Interval | None) -> dict[str, float]:
-    ends = (float("nan"),) * 3 if found is None else found[:3]
-    return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))

@@ -5,7 +5,6 @@ the base set that holds the partner of every prompt. Each condition is a stored
 table of its own, so that a new one costs its own measurement and no other.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from circuitgen.models import ModelDeclaration
 from circuitgen.progress import track
 from circuitgen.prompts import Condition, list_conditions, load_condition
 from circuitgen.prompts.conditions import ORDERS
-from circuitgen.results import Request
+from circuitgen.results import Request, digest_frame
 from circuitgen.study import Study
 
 __all__ = [
@@ -217,21 +216,16 @@ def summarise_models(found: Mapping[str, FamilyScores]) -> dict[str, pd.DataFram
 
 def _summarise(one: FamilyScores) -> pd.DataFrame:
     frame = pd.concat([one.base, one.scores], ignore_index=True)
-    decides = {"scores": _digest(frame), "base": _digest(one.base)}
+    decides = {"scores": digest_frame(frame), "base": digest_frame(one.base)}
     request = Request("family-summary", _SUMMARY_VERSION, decides)
     return one.study.store.table(request, lambda: summarise_family(frame, one.base))
 
 
 def summarise_roles_of(one: FamilyScores) -> pd.DataFrame:
     """Where the heads of each role look, by condition; kept like a summary."""
-    decides = {"scores": _digest(one.scores), "base": _digest(one.base)}
+    decides = {"scores": digest_frame(one.scores), "base": digest_frame(one.base)}
     request = Request("role-summary", _SUMMARY_VERSION, decides)
     return one.study.store.table(request, lambda: summarise_roles(one.scores, one.base))
-
-
-def _digest(frame: pd.DataFrame) -> str:
-    rows = pd.util.hash_pandas_object(frame)
-    return hashlib.sha256(repr(list(frame)).encode() + rows.to_numpy().tobytes()).hexdigest()
 
 
 def head_shift(study: Study, circuit: Circuit, condition: str, *, n_prompts: int) -> pd.DataFrame:

@@ -38,6 +38,7 @@ __all__ = [
     "Store",
     "check_out",
     "default_store",
+    "digest_frame",
     "provenance",
     "read_stored",
     "write_table",
@@ -147,6 +148,12 @@ class Store:
 def default_store() -> Path:
     """Where runs of one's own keep tables: what `RESULTS_VARIABLE` names, else ``runs/results``."""
     return Path(os.environ.get(RESULTS_VARIABLE) or ROOT / "runs" / "results")
+
+
+def digest_frame(frame: pd.DataFrame) -> str:
+    """Hash of a table's columns and rows: what is made of it is kept by its content."""
+    rows = pd.util.hash_pandas_object(frame).to_numpy().tobytes()
+    return hashlib.sha256(repr(list(frame)).encode() + rows).hexdigest()
 
 
 def read_stored(path: Path, request: Request | None = None) -> pd.DataFrame:

@@ -45,7 +45,7 @@ from scipy import stats
 from circuitgen.analysis.frames import require_columns
 from circuitgen.errors import InputError
 
-__all__ = ["CLUSTERS", "Clusters", "Interval", "Statistic", "bootstrap_interval"]
+__all__ = ["CLUSTERS", "Clusters", "Interval", "Statistic", "bootstrap_interval", "spread"]
 
 Array = NDArray[np.float64]
 Statistic = Callable[[Mapping[str, Array]], Array]
@@ -81,6 +81,19 @@ class Interval(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.point:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+def spread(intervals: Mapping[str, Interval | None]) -> dict[str, float]:
+    """Columns of a summary row: each name, and it with ``_low`` and ``_high``.
+
+    Args:
+        intervals: By name; None where there is nothing to say, which is missing.
+    """
+    row: dict[str, float] = {}
+    for name, found in intervals.items():
+        ends = (float("nan"),) * 3 if found is None else found[:3]
+        row |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+    return row
 
 
 def bootstrap_interval(

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from circuitgen.analysis.bootstrap import Interval
+from circuitgen.analysis.bootstrap import Interval, spread
 from circuitgen.analysis.choices import DIMENSIONS, contradicts, name_choice
 from circuitgen.analysis.frames import require_columns
 from circuitgen.analysis.intervals import (
@@ -68,7 +68,7 @@ def count_flips(cells: pd.DataFrame, **options: Any) -> pd.DataFrame:
             "n": len(part),
             "n_conditions": part["condition"].nunique(),
         }
-        rows.append(row | _spread(found))
+        rows.append(row | spread(found))
     return pd.DataFrame(rows)
 
 
@@ -111,7 +111,7 @@ def summarise_moves(
             "n_conditions": bounded["condition"].nunique(),
             "n_left_out": len(part) - len(bounded),
         }
-        rows.append(row | _spread(found))
+        rows.append(row | spread(found))
     names = [key, "n", "n_conditions", "n_left_out"]
     ends = ("", "_low", "_high")
     names += [f"{column}{end}" for column in ("distance", "shift") for end in ends]
@@ -139,7 +139,7 @@ def compare_moves(cells: pd.DataFrame, **options: Any) -> pd.DataFrame:
         found = paired_difference_interval(both, first, second, clusters=("condition",), **options)
         tests.append(p_value(found))
         row = {"most": first, "other": second, "n_conditions": len(both)}
-        rows.append(row | _spread({"difference": found}))
+        rows.append(row | spread({"difference": found}))
     columns = ["most", "other", "n_conditions", "difference", "difference_low", "difference_high"]
     pairs = pd.DataFrame(rows, columns=columns).assign(p_holm=adjust_holm(tests))
     return pairs[pairs["most"] == order[0]] if order else pairs
@@ -171,7 +171,7 @@ def correlate_choices(cells: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
         both = wide[[first, second]].dropna()
         found = rank_correlation(both[first].to_numpy(), both[second].to_numpy(), level)
         row = {"first": first, "second": second, "dimension": dimensions[second], "n": found.n}
-        rows.append(row | _spread({"rho": found}))
+        rows.append(row | spread({"rho": found}))
     return pd.DataFrame(rows)
 
 
@@ -238,10 +238,3 @@ def _share(part: pd.DataFrame, column: str, options: dict[str, Any]) -> Interval
     # The share's rule for rare events reads the cluster from this column.
     clustered = part.assign(template=part["condition"])
     return share_interval(clustered, column, clusters=("template",), **options)
-
-
-def _spread(intervals: dict[str, Interval]) -> dict[str, float]:
-    row: dict[str, float] = {}
-    for name, found in intervals.items():
-        row |= {name: found.point, f"{name}_low": found.low, f"{name}_high": found.high}
-    return row

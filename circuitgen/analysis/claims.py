@@ -17,6 +17,9 @@ __all__ = [
 ]
 
 _GUESSING = 0.5
+_IN_THE_MAIN = 0.5
+"""Rank correlation above which two orders are said to agree in the main."""
+
 _NEARLY_ALL = 0.9
 """Share of prompts from which on a circuit is said to work on nearly every one."""
 
@@ -72,9 +75,9 @@ def claim_overlap(relation: Relation | None) -> str:
     if relation is None:
         return "There are too few circuits to say whether shared nodes mean shared work."
     if relation.low > 0:
-        return "Circuits that share more nodes do more of each other's work."
+        return "On average, circuits that share more nodes do more of each other's work."
     if relation.high < 0:
-        return "Circuits that share more nodes do less of each other's work."
+        return "On average, circuits that share more nodes do less of each other's work."
     return "That circuits which share more nodes do more of each other's work is not shown."
 
 
@@ -100,10 +103,12 @@ def claim_estimate(rho_low: float) -> str:
     Args:
         rho_low: Lower end of the interval of their correlation.
     """
-    if rho_low > 0:
+    if rho_low > _IN_THE_MAIN:
         return (
             "Attribution by integrated gradients orders edges as exact patching does, in the main."
         )
+    if rho_low > 0:
+        return "Attribution by integrated gradients tells something of what exact patching does."
     return (
         "That attribution by integrated gradients orders edges as exact patching does is not shown."
     )

@@ -232,11 +232,7 @@ def plot_stability(described: pd.DataFrame) -> ggplot:
         + facet_wrap("model", nrow=1)
         + scale_color_manual(values=dict(zip(kinds, (BLUE, ORANGE), strict=False)))
         + scale_shape_manual(values=dict(zip(kinds, ("o", "s"), strict=False)))
-        + scale_y_continuous(
-            breaks=list(range(1, n_rows + 1)),
-            labels=list(drawn["condition"].cat.categories),
-            expand=(0, 0.6),
-        )
+        + _row_scale(drawn["condition"])
         + coord_cartesian(xlim=(0, 1))
         + labs(
             x="Jaccard index with the choice from all prompts (95 % of resamples)",
@@ -322,11 +318,7 @@ def plot_sizes(sizes: pd.DataFrame) -> ggplot:
         + scale_color_manual(values=dict(zip(labels.values(), (BLUE, VERMILION), strict=True)))
         + scale_shape_manual(values=dict(zip(labels.values(), ("o", "s"), strict=True)))
         + scale_x_continuous(labels=lambda ticks: [f"{t:.0%}" for t in ticks])
-        + scale_y_continuous(
-            breaks=list(range(1, n_rows + 1)),
-            labels=list(drawn["condition"].cat.categories),
-            expand=(0, 0.6),
-        )
+        + _row_scale(drawn["condition"])
         + coord_cartesian(xlim=(0, 1))
         + labs(
             x="prompts with activation within 0.8 to 1.2 (95 % interval)",
@@ -369,4 +361,12 @@ def plot_minimality(tested: pd.DataFrame) -> ggplot:
             shape="",
         )
         + theme_paper(height=2.9)
+    )
+
+
+def _row_scale(rows: pd.Series) -> scale_y_continuous:
+    """A row for each category, the first at the bottom."""
+    labels = list(rows.cat.categories)
+    return scale_y_continuous(
+        breaks=list(range(1, len(labels) + 1)), labels=labels, expand=(0, 0.6)
     )

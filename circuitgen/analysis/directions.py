@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from circuitgen.analysis.bootstrap import Interval
+from circuitgen.analysis.bootstrap import Interval, spread
 from circuitgen.analysis.frames import require_columns
 from circuitgen.analysis.intervals import (
     mean_interval,
@@ -110,7 +110,7 @@ def summarise_directions(table: pd.DataFrame, **options: Any) -> pd.DataFrame:
             }
             if control is not None and kind in FITTED_KINDS:
                 found |= _above(part, control, options)
-            rows.append(where | {"kind": kind, "n": len(part)} | _spread(found))
+            rows.append(where | {"kind": kind, "n": len(part)} | spread(found))
         some = next(iter(by_kind.values()))
         patched, halved = (
             {
@@ -123,7 +123,7 @@ def summarise_directions(table: pd.DataFrame, **options: Any) -> pd.DataFrame:
             },
         )
         for kind, found in zip(LIMITS, (patched, halved), strict=True):
-            rows.append(where | {"kind": kind, "n": len(some)} | _spread(found))
+            rows.append(where | {"kind": kind, "n": len(some)} | spread(found))
     return pd.DataFrame(rows)
 
 
@@ -146,7 +146,7 @@ def summarise_damage(table: pd.DataFrame, **options: Any) -> pd.DataFrame:
             f"damage_{what}": mean_interval(values, f"kl_{what}", clusters=clusters, **options)
             for what in ("steered", "erased")
         }
-        rows.append(dict(zip(keys, place, strict=True)) | {"n": len(values)} | _spread(found))
+        rows.append(dict(zip(keys, place, strict=True)) | {"n": len(values)} | spread(found))
     return pd.DataFrame(rows)
 
 
@@ -214,12 +214,4 @@ def _above(
             ("moved", "gain", "span"),
             ("lost", "loss", "logit_diff_model"),
         )
-    }
-
-
-def _spread(found: dict[str, Interval]) -> dict[str, float]:
-    return {
-        f"{name}{end}": value
-        for name, interval in found.items()
-        for end, value in zip(("", "_low", "_high"), interval[:3], strict=True)
     }

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from circuitgen.analysis.bootstrap import Interval, bootstrap_interval
+from circuitgen.analysis.bootstrap import Interval, bootstrap_interval, spread
 from circuitgen.analysis.faithfulness import auroc
 from circuitgen.analysis.frames import require_columns
 from circuitgen.analysis.intervals import mean_interval, paired_difference_interval
@@ -121,9 +121,9 @@ def summarise_effects(effects: pd.DataFrame, **options: Any) -> pd.DataFrame:
     for edge, part in effects.groupby("edge", sort=False):
         row: dict[str, object] = {"edge": edge, "n": len(part)}
         for name in ("effect", "score"):
-            row |= _spread(name, mean_interval(part, name, **options))
+            row |= spread({name: mean_interval(part, name, **options)})
         over = paired_difference_interval(part, "score", "effect", **options)
-        rows.append(row | _spread("over", over) | {"p": p_value(over)})
+        rows.append(row | spread({"over": over}) | {"p": p_value(over)})
     table = pd.DataFrame(rows)
     return table.assign(p_holm=adjust_holm(table["p"]))
 
@@ -183,14 +183,10 @@ def summarise_constants(effects: pd.DataFrame, **options: Any) -> pd.DataFrame:
         row = {"head": head, "loss": first["loss"], "loss_of_mean": first["loss_of_mean"]}
         row["n"] = len(wide)
         for name in ("by_optimal", "by_mean"):
-            row |= _spread(name, mean_interval(wide, name, **options))
+            row |= spread({name: mean_interval(wide, name, **options)})
         found = paired_difference_interval(wide, "by_optimal", "by_mean", **options)
-        rows.append(row | _spread("difference", found))
+        rows.append(row | spread({"difference": found}))
     return pd.DataFrame(rows)
-
-
-def _spread(name: str, found: Interval) -> dict[str, float]:
-    return {name: found.point, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def _within(interval: Interval, least: float) -> Interval:

@@ -29,7 +29,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from scipy import stats
 
-from circuitgen.analysis.bootstrap import Interval, bootstrap_interval
+from circuitgen.analysis.bootstrap import Interval, bootstrap_interval, spread
 from circuitgen.analysis.frames import require_columns
 from circuitgen.analysis.intervals import mean_interval, ratio_interval
 from circuitgen.errors import InputError
@@ -186,10 +186,7 @@ def summarise_results(results: pd.DataFrame, **options: Any) -> pd.DataFrame:
             )
             found["faithfulness"] = ratio_interval(gained, "gained", "total", **options)
         row["n_prompts"] = next(iter(found.values())).n
-        for name in ("cpr", "cmd", "faithfulness"):
-            ends = found[name][:3] if name in found else (np.nan,) * 3
-            row |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
-        rows.append(row)
+        rows.append(row | spread({n: found.get(n) for n in ("cpr", "cmd", "faithfulness")}))
     return pd.DataFrame(rows)
 
 

@@ -33,7 +33,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from circuitgen.analysis.bootstrap import Clusters, Interval
+from circuitgen.analysis.bootstrap import Clusters, Interval, spread
 from circuitgen.analysis.frames import require_columns
 from circuitgen.analysis.intervals import (
     mean_interval,
@@ -117,7 +117,7 @@ def summarise_roles(frame: pd.DataFrame, base: pd.DataFrame, **options: Any) -> 
             }
             row = {"condition": condition, "role": role, "n": quantities["difference"].n}
             row |= {name: part[name].iloc[0] for name in _KEPT if name in part}
-            rows.append(row | _spread(quantities))
+            rows.append(row | spread(quantities))
     return pd.DataFrame(rows)
 
 
@@ -156,7 +156,7 @@ def _summarise_pairs(
     for column in _roles_in(work):
         intervals[f"{column}_difference"] = _difference(work, column, clusters, options)
     tested = zip(_TESTED, (recovery, logit_diff), strict=True)
-    row: dict[str, Any] = _spread(intervals) | {f"p_{name}": p_value(i) for name, i in tested}
+    row: dict[str, Any] = spread(intervals) | {f"p_{name}": p_value(i) for name, i in tested}
     found = ratio_interval(work, "_circuit", "_model", **options)
     extra = _extra_mentions(part)
     return row | {
@@ -211,7 +211,7 @@ def _by_order(work: pd.DataFrame, options: dict[str, Any]) -> dict[str, Any]:
         name = order.lower()
         row[f"n_{name}"], row[f"verdict_{name}"] = len(part), ""
         recovery = ratio_interval(part, "_circuit", "_model", **options)
-        row |= _spread({f"recovery_{name}": recovery})
+        row |= spread({f"recovery_{name}": recovery})
         if len(part):
             row[f"verdict_{name}"] = judge(
                 recovery,
@@ -241,10 +241,3 @@ def _flag_hacking(recovery: Interval, extra: Sequence[str]) -> str:
     if not extra or not recovery.point > 1:
         return ""
     return "interval" if recovery.low > 1 else "point"
-
-
-def _spread(intervals: dict[str, Interval]) -> dict[str, float]:
-    row: dict[str, float] = {}
-    for name, found in intervals.items():
-        row |= {name: found.point, f"{name}_low": found.low, f"{name}_high": found.high}
-    return row

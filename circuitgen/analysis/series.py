@@ -12,7 +12,7 @@ attention; heads outside the circuit are not in the tables.
 
 import pandas as pd
 
-from circuitgen.analysis.bootstrap import Interval
+from circuitgen.analysis.bootstrap import Interval, spread
 from circuitgen.analysis.frames import require_columns
 from circuitgen.analysis.intervals import (
     mean_interval,
@@ -57,7 +57,8 @@ def summarise_series(frame: pd.DataFrame, n_boot: int = 1000) -> pd.DataFrame:
             row["verdict"] = told["verdict"]
             if label != labels[0]:
                 for name, change in _changes(own, first, n_boot).items():
-                    row |= _spread(f"{name}_change", change) | {f"p_{name}_change": p_value(change)}
+                    row |= spread({f"{name}_change": change})
+                    row[f"p_{name}_change"] = p_value(change)
             rows.append(row)
     table = pd.DataFrame(rows)
     for name in _CHANGES:
@@ -99,7 +100,7 @@ def summarise_heads(frame: pd.DataFrame, circuit: Circuit, n_boot: int = 1000) -
                     "quantity": quantity,
                     "before": float(both[f"{name}_before"].mean()),
                     "after": float(both[name].mean()),
-                    **_spread("difference", change),
+                    **spread({"difference": change}),
                     "p": p_value(change),
                     "n": change.n,
                 }
@@ -124,7 +125,7 @@ def summarise_text_losses(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for step, part in frame.groupby("step", sort=True):
         found = mean_interval(part, "loss", clusters=("template",))
-        rows.append({"step": step, "n": found.n} | _spread("loss", found))
+        rows.append({"step": step, "n": found.n} | spread({"loss": found}))
     return pd.DataFrame(rows)
 
 
@@ -143,7 +144,3 @@ def _changes(own: pd.DataFrame, first: pd.DataFrame, n_boot: int) -> dict[str, I
     for name in ("logit_diff_model", "logit_diff_circuit"):
         changes[name] = paired_difference_interval(both, name, f"{name}_first", n_boot=n_boot)
     return changes
-
-
-def _spread(name: str, found: Interval) -> dict[str, float]:
-    return {name: found.point, f"{name}_low": found.low, f"{name}_high": found.high}

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from circuitgen.analysis.bootstrap import Interval, bootstrap_interval
+from circuitgen.analysis.bootstrap import Interval, bootstrap_interval, spread
 from circuitgen.analysis.frames import require_columns
 from circuitgen.analysis.intervals import share_interval
 from circuitgen.analysis.overlap import choose_top, read_nodes
@@ -31,6 +31,7 @@ from circuitgen.errors import InputError
 from circuitgen.scoring.activation import activation
 
 __all__ = [
+    "N_RESAMPLES",
     "RESAMPLED",
     "Stability",
     "find_single_sizes",
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 RESAMPLED: Final = ("prompts", "templates")
+N_RESAMPLES: Final = 500
+
 ALWAYS: Final = 0.95
 """Share of resamples from which on a node counts as always chosen."""
 
@@ -73,7 +76,7 @@ class Stability(NamedTuple):
 
 
 def measure_stability(
-    frame: pd.DataFrame, n_nodes: int, *, over: str, n_resamples: int = 500, seed: int = 0
+    frame: pd.DataFrame, n_nodes: int, *, over: str, n_resamples: int = N_RESAMPLES, seed: int = 0
 ) -> Stability:
     """Choose nodes from resampled prompts.
 
@@ -203,8 +206,7 @@ def summarise_single_sizes(prefixes: Mapping[str, pd.DataFrame], **options: Any)
         row: dict[str, object] = {"condition": name, "n": len(single)}
         row["n_missing"] = len(single) - len(known)
         for column in ("some", "last"):
-            found = share_interval(single, column, **options)
-            row |= {column: found.point, f"{column}_low": found.low, f"{column}_high": found.high}
+            row |= spread({column: share_interval(single, column, **options)})
         sizes = np.sort(known["size"].fillna(np.inf).to_numpy(dtype=float))
         for label, quantile in (("low", 0.25), ("median", 0.5), ("high", 0.75)):
             # A value that there is: interpolating with infinity gives none.

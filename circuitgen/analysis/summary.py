@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from circuitgen.analysis.bootstrap import Interval
+from circuitgen.analysis.bootstrap import Interval, spread
 from circuitgen.analysis.frames import require_columns
 from circuitgen.analysis.intervals import (
     mean_interval,
@@ -111,8 +111,7 @@ def _summarise(frame: pd.DataFrame, options: dict[str, Any]) -> dict[str, Any]:
         "n_names": recovery.n_names,
         "n_activation_missing": int(frame["activation"].isna().sum()),
     }
-    for name, interval in intervals.items():
-        row |= {name: interval.point, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    row |= spread(intervals)
     known = frame["activation"].dropna()
     row["activation_median"] = float(known.median()) if len(known) else float("nan")
     if "kl_model_circuit" in frame:

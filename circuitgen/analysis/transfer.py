@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from circuitgen.analysis.bootstrap import Interval
+from circuitgen.analysis.bootstrap import Interval, spread
 from circuitgen.analysis.frames import require_columns
 from circuitgen.analysis.intervals import (
     mean_interval,
@@ -62,11 +62,11 @@ def summarise_transfer(frame: pd.DataFrame, n_boot: int = 1000, seed: int = 0) -
         for name, cell in column.groupby("found_on", sort=False):
             recovery = ratio_interval(_effects(cell), "_circuit", "_model", **options)
             row = {"found_on": name, "scored_on": scored_on, "n": recovery.n}
-            row |= _spread("recovery", recovery)
+            row |= spread({"recovery": recovery})
             row["verdict"] = judge(recovery, model, io_beats_s)
             if name != scored_on and len(own):
                 difference = _difference_from(cell, own, options)
-                row |= _spread("from_own", difference)
+                row |= spread({"from_own": difference})
                 row["p_from_own"] = p_value(difference)
             rows.append(row)
     table = pd.DataFrame(rows)
@@ -138,7 +138,3 @@ def _effects(frame: pd.DataFrame) -> pd.DataFrame:
         _circuit=frame["logit_diff_circuit"] - frame["logit_diff_null"],
         _model=frame["logit_diff_model"] - frame["logit_diff_null"],
     )
-
-
-def _spread(name: str, found: Interval) -> dict[str, float]:
-    return {name: found.point, f"{name}_low": found.low, f"{name}_high": found.high}

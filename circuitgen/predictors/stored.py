@@ -4,7 +4,6 @@ What decides a table is the content of the prompts' table, so that a changed sco
 feature makes a new one.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -22,7 +21,7 @@ from circuitgen.predictors.outcomes import collect
 from circuitgen.predictors.splits import WAYS_WITHIN
 from circuitgen.predictors.validation import predict_held_out, validate, validate_transfer
 from circuitgen.prompts import list_conditions
-from circuitgen.results import Request, Store
+from circuitgen.results import Request, Store, digest_frame
 from circuitgen.study import Study
 
 __all__ = [
@@ -248,10 +247,5 @@ def _table(
     compute: Callable[[], pd.DataFrame],
     **parameters: Any,
 ) -> pd.DataFrame:
-    decides = {"prompts": [_digest(frame) for frame in frames]} | parameters
+    decides = {"prompts": [digest_frame(frame) for frame in frames]} | parameters
     return Store().table(Request(measurement, _VERSIONS[measurement], decides), compute)
-
-
-def _digest(frame: pd.DataFrame) -> str:
-    rows = pd.util.hash_pandas_object(frame)
-    return hashlib.sha256(repr(list(frame)).encode() + rows.to_numpy().tobytes()).hexdigest()

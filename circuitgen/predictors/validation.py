@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from circuitgen.analysis.bootstrap import Interval
+from circuitgen.analysis.bootstrap import spread
 from circuitgen.analysis.predictor_terms import LEARNERS
 from circuitgen.errors import InputError
 from circuitgen.predictors.learners import feature_columns, fit_learner, predict_with
@@ -137,7 +137,7 @@ def validate(
                 single[learner] = parts
             elif len(single.get(learner, ())) == len(parts):
                 first = single[learner]
-                row |= _columns("auroc_fall", parts_interval(found[learner].frame, first - parts))
+                row |= spread({"auroc_fall": parts_interval(found[learner].frame, first - parts)})
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -172,15 +172,11 @@ def _score(
             "calibration_error": calibration_error(one.y, one.predicted),
         }
         area = parts_interval(one.frame, parts)
-        row |= _columns("auroc", area._replace(low=max(0.0, area.low), high=min(1.0, area.high)))
-        row |= _columns("r_squared", r_squared_interval(gap.frame, gap.y, gap.predicted, gap.mean))
+        row |= spread({"auroc": area._replace(low=max(0.0, area.low), high=min(1.0, area.high))})
+        row |= spread({"r_squared": r_squared_interval(gap.frame, gap.y, gap.predicted, gap.mean)})
         if learner in ("linear", "boosting"):
-            row |= _columns("auroc_gain", parts_interval(one.frame, parts - plain))
+            row |= spread({"auroc_gain": parts_interval(one.frame, parts - plain)})
         yield row, parts
-
-
-def _columns(name: str, interval: Interval) -> dict[str, object]:
-    return {name: interval.point, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def _with_outcome(frame: pd.DataFrame, outcome: str) -> pd.DataFrame:

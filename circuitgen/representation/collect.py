@@ -8,6 +8,7 @@ import pandas as pd
 from circuitgen.analysis.bootstrap import CLUSTERS, Clusters
 from circuitgen.analysis.directions import summarise_damage, summarise_directions
 from circuitgen.errors import InputError
+from circuitgen.listed import choose_listed
 from circuitgen.progress import track
 from circuitgen.prompts import list_conditions
 from circuitgen.representation.pairs import VARIABLES, why_not
@@ -96,12 +97,7 @@ def name_variables(names: str) -> list[str]:
     Raises:
         InputError: If one is unknown, or none is named.
     """
-    asked = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    unknown = [name for name in asked if name not in VARIABLES]
-    if unknown or not asked:
-        told = f"There is no variable {unknown[0]!r}" if unknown else "No variable is named"
-        raise InputError(f"{told}; choose among {', '.join(VARIABLES)}.")
-    return asked
+    return choose_listed(names, VARIABLES, "variable")
 
 
 def _by_condition(damage: pd.DataFrame) -> pd.DataFrame:
