@@ -1,6 +1,8 @@
 """What edge circuits cost, as ratios to bare passes taken in one run.
 
-    python -m benchmarks.edges --out figures.json
+    python -m benchmarks.edges --out benchmarks/edges.json
+
+writes the figures that the book's colophon shows.
 
 On SmolLM2 and on a random model of GPT-2 Small's shape, 64 prompts:
 
@@ -44,6 +46,7 @@ from circuitgen.prompts import (
     counterfactual_prompts,
     load_condition,
 )
+from circuitgen.results import provenance
 from circuitgen.scoring.ablation import batches, token_batch
 from circuitgen.scoring.evaluate import answer_tokens
 from circuitgen.scoring.sources import prepare_edge_ablation
@@ -76,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure, print the table, and write the figures as JSON."""
     asked = _parse(arguments)
     figures: dict[str, Any] = {
+        **provenance(),
         "threads": torch.get_num_threads(),
         "n_prompts": asked.n_prompts,
         "models": {},
