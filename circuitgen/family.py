@@ -13,7 +13,8 @@ import pandas as pd
 
 from circuitgen.analysis.families import summarise_family, summarise_roles
 from circuitgen.circuits import Circuit, list_circuits, load_circuit
-from circuitgen.errors import InputError, NotCovered
+from circuitgen.errors import NotCovered
+from circuitgen.listed import choose_listed
 from circuitgen.models import ModelDeclaration
 from circuitgen.progress import track
 from circuitgen.prompts import Condition, list_conditions, load_condition
@@ -95,13 +96,8 @@ def choose_conditions(family: str, names: str = "all") -> list[Condition]:
         InputError: If one is not a condition of the family, or there is none.
     """
     declared = {condition.name: condition for condition in list_conditions(family)}
-    asked = list(declared) if names == "all" else [name.strip() for name in names.split(",")]
-    for name in asked:
-        if name not in declared:
-            raise InputError(
-                f"There is no condition {name!r} in the {family} family; "
-                f"known are {', '.join(declared)}."
-            )
+    what = f"{family} condition"
+    asked = list(declared) if names == "all" else choose_listed(names, declared, what)
     return [declared[name] for name in asked]
 
 

@@ -80,5 +80,5 @@ def test_single_orders_are_paired_with_the_base_prompts_of_that_order() -> None:
 
 
 def test_unknown_condition_of_a_family_is_refused() -> None:
-    with pytest.raises(InputError, match="no condition 'news' in the lexical family"):
+    with pytest.raises(InputError, match="There is no lexical condition 'news'"):
         choose_conditions("lexical", "news")

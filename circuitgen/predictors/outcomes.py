@@ -52,17 +52,9 @@ def collect(
     Args:
         n_prompts: Prompts scored for each condition; base has twice as many where a
             condition is in one order only, as in `score_family`.
-        n_described: How many of them, from the first on, get features and are used;
-            the features take about as long as the scores.
-
-    Raises:
-        InputError: If more are to be described than are scored.
+        n_described: At most how many of them, from the first on, get features and are
+            used; the features take about as long as the scores.
     """
-    if n_described > n_prompts:
-        raise InputError(
-            f"Of {n_prompts} scored prompts {n_described} cannot be described; ask for as many or "
-            f"fewer."
-        )
     named = [condition for condition in conditions if condition.name != "base"]
     coverage = study.coverage(named, n_prompts=n_prompts)
     covered = [c for c, ok in zip(named, coverage["covered"], strict=True) if ok]
@@ -72,7 +64,7 @@ def collect(
     dials = {condition.name: condition.dial for condition in covered}
     parts = []
     for name, factor in track(list(times.items()), f"conditions in {study.model}"):
-        n_used = factor * n_described
+        n_used = factor * min(n_described, n_prompts)
         scores = study.scores(circuit, name, n_prompts=factor * n_prompts).head(n_used)
         features = stored_features(study, name, n_prompts=n_used, precision=precision)
         parts.append(assemble(scores, features).assign(held=dials.get(name) or name))

@@ -13,6 +13,7 @@ import pandas as pd
 from circuitgen.analysis.predictor_terms import FEATURES
 from circuitgen.errors import InputError
 from circuitgen.family import base_circuit
+from circuitgen.listed import choose_listed
 from circuitgen.predictors.effects import estimate_effects
 from circuitgen.predictors.explain import measure_dependence, measure_importance
 from circuitgen.predictors.learners import FEATURE_SETS
@@ -50,7 +51,7 @@ _VERSIONS: Final = {
 
 
 class Described(NamedTuple):
-    """A model, a circuit (see `base_circuit`), prompts a condition, and how many get features."""
+    """A model, a circuit (see `base_circuit`), its prompts a condition, how many get features."""
 
     model: str
     circuit: str
@@ -66,10 +67,7 @@ def choose_all(names: str = "all") -> list[Any]:
     """
     other = ("base", "planted")
     declared = {one.name: one for one in list_conditions() if one.family not in other}
-    asked = list(declared) if names == "all" else [name.strip() for name in names.split(",")]
-    for name in asked:
-        if name not in declared:
-            raise InputError(f"There is no condition {name!r}; known are {', '.join(declared)}.")
+    asked = list(declared) if names == "all" else choose_listed(names, declared, "condition")
     return [declared[name] for name in asked]
 
 
