@@ -5,6 +5,7 @@ temporary folder until the caller takes the result.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,7 @@ OnCell = Callable[[int, int, str], None]
 """Called as each cell starts, with its place from 1, the number of cells and its name."""
 
 _HIDDEN_TAG = "remove-cell"
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _SENTENCES = {kind.__name__: kind for kind in (InputError, NotCovered, Unwritable)}
 """Errors of a cell that are told as they are: their message is meant for the person."""
 
@@ -203,4 +205,8 @@ def _clean(notebook: NotebookNode) -> NotebookNode:
             cell.metadata["tags"] = tags
         else:
             cell.metadata.pop("tags", None)
+        for output in cell.get("outputs", []):
+            shown = output.get("data", {})
+            if "text/plain" in shown:
+                shown["text/plain"] = _ADDRESS.sub("", shown["text/plain"])
     return notebook

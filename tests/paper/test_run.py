@@ -47,8 +47,12 @@ def test_executes_in_place_with_its_own_parameters(book: Path) -> None:
 
 def test_a_second_execution_changes_nothing(book: Path) -> None:
     path = book / "chapters/02-second.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(code("object()"))
+    nbformat.write(notebook, path)
     run_chapter(path, {}, root=book)
     before = path.read_bytes()
+    assert b"<object object>" in before
     run_chapter(path, {}, root=book)
     assert path.read_bytes() == before
 
