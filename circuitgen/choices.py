@@ -17,7 +17,7 @@ from circuitgen.choice_study import BOS, ChoiceStudy, Weights
 from circuitgen.circuits import Circuit, Head
 from circuitgen.circuits.nodes import Node, circuit_of, nodes_of
 from circuitgen.errors import InputError
-from circuitgen.family import Scored, base_circuit, choose_conditions, score_models
+from circuitgen.family import Scored, base_circuit, score_families
 from circuitgen.listed import split_listed
 from circuitgen.progress import track
 from circuitgen.prompts import Condition
@@ -27,6 +27,7 @@ from circuitgen.scoring.ablation import check_ablation
 __all__ = [
     "ChoiceScores",
     "Choices",
+    "JudgedAnew",
     "judge_measured",
     "judge_stored",
     "read_choices",
@@ -88,6 +89,18 @@ class ChoiceScores:
     circuit: Circuit
     n_nodes: dict[str, int]
     scores: pd.DataFrame
+    left_out: pd.DataFrame
+
+
+class JudgedAnew(NamedTuple):
+    """Conditions of whole families, judged from scores that are there.
+
+    Attributes:
+        cells: For each model `judge_choices` of base and every condition that it covers.
+        left_out: Of `circuitgen.family.FamiliesScored`.
+    """
+
+    cells: dict[str, pd.DataFrame]
     left_out: pd.DataFrame
 
 
@@ -225,34 +238,28 @@ def judge_stored(
     n_blocks: int,
     n_reference: int,
     seed: int,
-) -> dict[str, pd.DataFrame]:
+) -> JudgedAnew:
     """Judge the conditions of whole families by the choices that need no measurement.
 
     The scores are those of the chapters on these families: of another metric, order,
     half of the templates or part of the prompts, and of these with another metric.
 
     Args:
-        models: As for `circuitgen.family.score_models`.
+        models: As for `circuitgen.family.score_families`.
         n_blocks: Parts that each condition's prompts are cut into.
 
-    Returns:
-        For each model `judge_choices` of base and every condition that it covers.
+    Raises:
+        NotCovered: If the first model's tokenizer has the words for none of the families.
     """
     sizes = {one.model: one.n_prompts for one in models}
-    parts: dict[str, list[pd.DataFrame]] = {}
-    stores: dict[str, Store] = {}
-    for family in families:
-        conditions = choose_conditions(family)
-        scored = score_models(conditions, models, seed=seed, n_reference=n_reference)
-        for name, one in scored.items():
-            if name not in parts:
-                base = one.study.scores(one.circuit, n_prompts=sizes[name])
-                parts[name], stores[name] = [_legible(base)], one.study.store
-            parts[name].append(_legible(one.scores))
-    return {
-        name: _judge(stores[name], pd.concat(tables, ignore_index=True), n_blocks)
-        for name, tables in parts.items()
-    }
+    found = score_families(families, models, seed=seed, n_reference=n_reference)
+    cells = {}
+    for name, scored in found.scored.items():
+        first = scored[0]
+        base = first.study.scores(first.circuit, n_prompts=sizes[name])
+        tables = [_legible(base), *(_legible(one.scores) for one in scored)]
+        cells[name] = _judge(first.study.store, pd.concat(tables, ignore_index=True), n_blocks)
+    return JudgedAnew(cells, found.left_out)
 
 
 def _judge(store: Store, scores: pd.DataFrame, n_blocks: int) -> pd.DataFrame:

@@ -23,12 +23,14 @@ from circuitgen.results import Request, digest_frame
 from circuitgen.study import Study
 
 __all__ = [
+    "FamiliesScored",
     "FamilyScores",
     "FamilySummaries",
     "Scored",
     "base_circuit",
     "choose_conditions",
     "head_shift",
+    "score_families",
     "score_family",
     "score_models",
     "stored_circuit",
@@ -69,6 +71,19 @@ class FamilyScores:
     left_out: pd.DataFrame
 
 
+class FamiliesScored(NamedTuple):
+    """The scores of several families in several models.
+
+    Attributes:
+        scored: By the name that a model was asked by, the scores of each family it covers.
+        left_out: ``model``, ``family`` and ``reason`` where a model's tokenizer has the
+            words for no condition of a family.
+    """
+
+    scored: dict[str, tuple[FamilyScores, ...]]
+    left_out: pd.DataFrame
+
+
 class FamilySummaries(NamedTuple):
     """The summaries of several families in several models.
 
@@ -76,8 +91,7 @@ class FamilySummaries(NamedTuple):
         summary: One row per model and condition, and one for base with each family.
         scored: The scores that are summarised, of each family in each model.
         declared: Each model's declaration, by the name that it was asked by.
-        left_out: ``model``, ``family`` and ``reason`` where a model's tokenizer has the
-            words for no condition of a family.
+        left_out: Of `FamiliesScored`.
     """
 
     summary: pd.DataFrame
@@ -169,19 +183,17 @@ def score_models(
     return found
 
 
-def summarise_families(
+def score_families(
     families: Sequence[str], models: Sequence[Scored], *, seed: int, n_reference: int
-) -> FamilySummaries:
-    """Score and summarise all conditions of several families in each model.
+) -> FamiliesScored:
+    """Score all conditions of several families in each model.
 
     Raises:
         InputError: If a family has no condition.
         NotCovered: If the first model's tokenizer has the words for none of the families.
     """
-    parts: list[pd.DataFrame] = []
-    scored: list[FamilyScores] = []
+    scored: dict[str, list[FamilyScores]] = {}
     left_out: list[tuple[str, str, str]] = []
-    declared: dict[str, ModelDeclaration] = {}
     for family in families:
         for model in models:
             try:
@@ -191,14 +203,29 @@ def summarise_families(
             except NotCovered as refused:
                 left_out.append((model.model, family, str(refused)))
                 continue
-            parts += summarise_models(found).values()
-            scored += found.values()
-            declared |= {name: one.study.declaration for name, one in found.items()}
+            for name, one in found.items():
+                scored.setdefault(name, []).append(one)
     missing = pd.DataFrame(left_out, columns=["model", "family", "reason"])
-    if models[0].model not in declared:
+    if models[0].model not in scored:
         raise NotCovered(missing.loc[missing["model"] == models[0].model, "reason"].iloc[0])
-    ordered = {one.model: declared[one.model] for one in models if one.model in declared}
-    return FamilySummaries(pd.concat(parts, ignore_index=True), tuple(scored), ordered, missing)
+    ordered = {one.model: tuple(scored[one.model]) for one in models if one.model in scored}
+    return FamiliesScored(ordered, missing)
+
+
+def summarise_families(
+    families: Sequence[str], models: Sequence[Scored], *, seed: int, n_reference: int
+) -> FamilySummaries:
+    """Score and summarise all conditions of several families in each model.
+
+    Raises:
+        InputError: If a family has no condition.
+        NotCovered: If the first model's tokenizer has the words for none of the families.
+    """
+    found = score_families(families, models, seed=seed, n_reference=n_reference)
+    scored = tuple(one for each in found.scored.values() for one in each)
+    summary = pd.concat([_summarise(one) for one in scored], ignore_index=True)
+    declared = {name: each[0].study.declaration for name, each in found.scored.items()}
+    return FamilySummaries(summary, scored, declared, found.left_out)
 
 
 def summarise_models(found: Mapping[str, FamilyScores]) -> dict[str, pd.DataFrame]:

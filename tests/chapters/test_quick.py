@@ -22,7 +22,7 @@ FAMILY = {
 }
 QUICK = {
     "01-replicating-ioi": {
-        "model": "tiny-ioi",
+        "model": "constructed-ioi",
         "n_prompts": 48,
         "n_discovery": 24,
         "n_control": 24,
@@ -176,8 +176,11 @@ def test_chapter_runs_with_quick_parameters(chapter: Path, tmp_path: Path) -> No
     text = _text(executed)
     assert not re.search(r"\b(nan|inf)\b", text)
     if chapter.stem == "01-replicating-ioi":
-        assert "tiny-ioi does the task" in text
+        # Ground truth reaches the page.
+        assert "constructed-ioi does the task: logit difference 8.00 [8.00, 8.00]" in text
         assert "does not do the task" not in text
+        assert "backup name mover" in text
+        assert all(head in text for head in ("L0H0", "L1H2", "L2H1", "L3H0"))
 
 
 def test_each_part_of_the_tutorial_takes_under_twenty_lines() -> None:
@@ -194,26 +197,7 @@ def test_each_part_of_the_tutorial_takes_under_twenty_lines() -> None:
     assert max(lines.values()) < 20, lines
 
 
-def test_ground_truth_reaches_the_page(tmp_path: Path) -> None:
-    chapter = next(c for c in _chapters() if c.stem == "01-replicating-ioi")
-    quick = QUICK[chapter.stem] | {"model": "constructed-ioi"}
-    text = _text(_run(chapter, quick, tmp_path / "truth.ipynb"))
-    for head in ("L0H0", "L1H2", "L2H1", "L3H0"):
-        assert head in text
-    assert "backup name mover" in text
-    assert "constructed-ioi does the task: logit difference 8.00 [8.00, 8.00]" in text
-
-
-def test_model_that_cannot_do_it_is_said_to_fail(tmp_path: Path) -> None:
-    chapter = next(c for c in _chapters() if c.stem == "01-replicating-ioi")
-    directory = make_gpt2_dir(tmp_path / "random-gpt2")
-    quick = QUICK[chapter.stem] | {"model": str(directory)}
-    text = _text(_run(chapter, quick, tmp_path / "fails.ipynb"))
-    assert "This model does not do the task" in text
-    assert "random-gpt2 does not do the task" in text
-
-
-def test_gpt2_shaped_directory_gets_the_published_circuit(tmp_path: Path) -> None:
+def test_gpt2_shaped_directory_gets_the_published_circuit_and_fails(tmp_path: Path) -> None:
     chapter = next(c for c in _chapters() if c.stem == "01-replicating-ioi")
     directory = make_gpt2_dir(tmp_path / "like-gpt2", n_layers=12, n_heads=12, d_model=48)
     quick = QUICK[chapter.stem] | {"model": str(directory), "n_prompts": 24, "n_exact": 2}
@@ -221,6 +205,7 @@ def test_gpt2_shaped_directory_gets_the_published_circuit(tmp_path: Path) -> Non
     assert "**ioi-wang**, 26 heads" in text
     for head in ("L9H9", "L10H7", "L8H10", "L5H5", "L0H1", "L4H11"):
         assert f"| {head} " in text
+    assert "like-gpt2 does not do the task" in text
     # The published figures are marked, and a random model meets hardly any.
     assert "2.26 → 2.62" in text
     assert re.search(r"\| no +\|", text)
