@@ -1,4 +1,4 @@
-"""The whole paper with another model: every chapter that can be asked is made, the rest says why."""
+"""The whole paper with another model: what can be asked is made, the rest says why."""
 
 import re
 from pathlib import Path
