@@ -96,8 +96,8 @@ def minimality_table(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (role, head), part in frame.groupby(["role", "head"], sort=False):
         change = paired_difference_interval(part, "logit_diff_restored", "logit_diff_removed")
-        # No spread at all: the difference is what it is.
-        t = change.point / change.se if change.se > 0 else np.inf * np.sign(change.point)
+        # No spread at all: the difference is what it is, or none.
+        t = change.point / change.se if change.se > 0 else np.inf if change.point else 0.0
         rows.append(
             {
                 "role": role,

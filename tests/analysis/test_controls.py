@@ -75,6 +75,15 @@ def test_minimality_is_restored_less_removed() -> None:
     assert row["change"] == pytest.approx(0.5)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("restored", "p"), [(1.0, 1.0), (1.5, 0.0)])
+def test_minimality_without_any_spread_is_what_it_is(restored: float, p: float) -> None:
+    frame = prompts().assign(
+        role="name mover", head="L1H1", logit_diff_removed=1.0, logit_diff_restored=restored
+    )
+    assert minimality_table(frame).loc[0, "p_holm"] == pytest.approx(p)
+
+
 def test_minimality_is_corrected_for_the_number_of_heads() -> None:
     rng = np.random.default_rng(1)
     noise = rng.standard_normal(24)

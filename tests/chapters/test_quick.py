@@ -54,13 +54,13 @@ QUICK = {
     "F-circuits-per-condition": {
         "model": "constructed-ioi",
         "second_model": "none",
-        "conditions": "name-gender-mixed,extra-s,answer-given",
-        "n_discovery": 24,
+        "conditions": "extra-s,answer-given",
+        "n_discovery": 16,
         "n_prompts": 24,
         "n_random": 2,
-        "n_sizes": 4,
+        "n_sizes": 3,
         "n_minimality": 8,
-        "n_outsiders": 24,
+        "n_outsiders": 12,
         "n_reference_discovery": 8,
         "n_reference": 8,
     },
@@ -92,8 +92,8 @@ QUICK = {
     "J-scale": {
         "model": "constructed-ioi",
         "second_model": "none",
-        "n_written": 16,
-        "n_handed_out": 10,
+        "n_written": 8,
+        "n_handed_out": 4,
         "n_reference": 8,
     },
     "I-after-training": {
@@ -102,12 +102,12 @@ QUICK = {
         "learning_rate": 1e-3,
         "second_steps": "3",
         "n_texts": 64,
-        "n_prompts": 24,
+        "n_prompts": 16,
         "n_discovery": 12,
         "n_reference": 8,
-        "n_planted": 24,
+        "n_planted": 16,
         "n_planted_discovery": 12,
-        "n_random": 2,
+        "n_random": 1,
     },
     "K-your-own": {"n_prompts": 24, "n_random": 1},
     "L-parameters": {"chapters": "01,L"},
@@ -115,8 +115,8 @@ QUICK = {
     "G-choices": {
         "model": "constructed-ioi",
         "second_model": "none",
-        "conditions": "base,extra-s,double-io,filler-before-10",
-        "ablations": "mean,zero,counterfactual",
+        "conditions": "base,extra-s,double-io",
+        "ablations": "mean,zero",
         "references": "8,9",
         "sizes": "1,0.75",
         "n_samples": 2,
@@ -200,7 +200,8 @@ def test_each_part_of_the_tutorial_takes_under_twenty_lines() -> None:
 def test_gpt2_shaped_directory_gets_the_published_circuit_and_fails(tmp_path: Path) -> None:
     chapter = next(c for c in _chapters() if c.stem == "01-replicating-ioi")
     directory = make_gpt2_dir(tmp_path / "like-gpt2", n_layers=12, n_heads=12, d_model=48)
-    quick = QUICK[chapter.stem] | {"model": str(directory), "n_prompts": 24, "n_exact": 2}
+    few = {"n_prompts": 24, "n_discovery": 12, "n_control": 8, "n_choice": 8, "n_exact": 2}
+    quick = QUICK[chapter.stem] | few | {"model": str(directory), "n_random": 2}
     text = _text(_run(chapter, quick, tmp_path / "published.ipynb"))
     assert "**ioi-wang**, 26 heads" in text
     for head in ("L9H9", "L10H7", "L8H10", "L5H5", "L0H1", "L4H11"):
