@@ -91,7 +91,10 @@ def paper(
 @app.command()
 def compare(
     first: Annotated[
-        str, typer.Argument(metavar="A", help="An executed book: its folder, or default.")
+        str,
+        typer.Argument(
+            metavar="A", help="An executed book: default, its folder, or a label under runs/."
+        ),
     ],
     second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
     out: Annotated[
@@ -150,7 +153,8 @@ def score(
     out: Annotated[Path, typer.Option(help="Table to write: .parquet or .csv.")],
     model: Annotated[str, typer.Option(help="Name, hub name or directory.")] = "smollm2-135m",
     circuit: Annotated[
-        str, typer.Option(help="Name or file; auto: the one that belongs to the model.")
+        str,
+        typer.Option(help="Name or file; auto: the stored one of the model, else one found now."),
     ] = "auto",
     condition: Annotated[str, typer.Option(help="See `circuitgen conditions`.")] = "base",
     n_prompts: Annotated[int, typer.Option(help="Prompts to score.")] = 256,
@@ -163,7 +167,9 @@ def score(
     positions: Annotated[
         str, typer.Option(help="semantic: heads count where their role says; or all.")
     ] = "semantic",
-    n_reference: Annotated[int, typer.Option(help="Reference prompts behind each mean.")] = 64,
+    n_reference: Annotated[
+        int, typer.Option(help="Reference prompts behind each mean; the chapters have 16.")
+    ] = 16,
     seed: Annotated[int, typer.Option(help="Of the prompts.")] = 0,
     split: Annotated[str, typer.Option(help="test, discovery or all.")] = "test",
 ) -> None:

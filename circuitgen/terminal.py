@@ -9,9 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from circuitgen.analysis.summary import summarise_condition
-from circuitgen.analysis.tables import quote
+from circuitgen.analysis.tables import count, quote
 from circuitgen.circuits import Circuit, list_circuits, load_circuit, write_circuit
 from circuitgen.errors import InputError
+from circuitgen.family import base_circuit, stored_circuit
 from circuitgen.models import list_models
 from circuitgen.paths import ROOT
 from circuitgen.prompts import Condition, build_prompts, list_conditions, load_condition
@@ -22,7 +23,14 @@ from circuitgen.scoring.ablation import check_ablation
 from circuitgen.scoring.intervene import check_positions_choice
 from circuitgen.study import Study
 
-__all__ = ["show_circuits", "show_conditions", "show_discovery", "show_models", "show_score"]
+__all__ = [
+    "fold_table",
+    "show_circuits",
+    "show_conditions",
+    "show_discovery",
+    "show_models",
+    "show_score",
+]
 
 _OWN = Store(ROOT / "runs" / "results")
 """What is measured at the terminal is kept, but not among the paper's own tables."""
@@ -30,7 +38,7 @@ _OWN = Store(ROOT / "runs" / "results")
 
 def show_models() -> None:
     """List the models: what each is, whether it is here, how to get it."""
-    table = _table("model", "here", "what it is", "licence", "how to get it")
+    table = fold_table("model", "here", "what it is", "licence", "how to get it")
     for model in list_models():
         here = "yes" if model.available else "no"
         table.add_row(model.name, here, model.description, model.licence, model.how_to_get)
@@ -42,7 +50,7 @@ def show_conditions(name: str | None, n_examples: int, model: str) -> None:
     """List the conditions, those of one family, or one of them; with example prompts if asked."""
     if name is None or (name in FAMILIES and name != "base"):
         conditions = list_conditions(name)
-        table = _table("family", "what it varies", first="condition")
+        table = fold_table("family", "what it varies", first="condition")
         for condition in conditions:
             table.add_row(condition.name, condition.family, condition.varies)
         Console().print(table)
@@ -59,7 +67,7 @@ def show_conditions(name: str | None, n_examples: int, model: str) -> None:
 
 def show_circuits() -> None:
     """List the stored circuits with their heads by role."""
-    table = _table("circuit", "model", "heads", "roles", "source")
+    table = fold_table("circuit", "model", "heads", "roles", "source")
     for name in list_circuits():
         circuit = load_circuit(name)
         roles = ", ".join(f"{len(heads)} {role}" for role, heads in circuit.by_role().items())
@@ -88,7 +96,9 @@ def show_score(
     check_ablation(ablation, n_reference)
     check_positions_choice(positions)
     study = Study(model, seed=seed, n_reference=n_reference, store=_OWN)
-    chosen = study.circuit(circuit)
+    if circuit == "auto" and stored_circuit(study.model) is None:
+        _say_note(f"No circuit of {study.declaration.name} is stored; it is found first.")
+    chosen = base_circuit(study, circuit)
     scores = study.scores(
         chosen,
         condition,
@@ -100,8 +110,8 @@ def show_score(
     write_table(scores, out)
     if chosen.model not in (None, study.declaration.name):
         found_in = f"{chosen.name} was found in {chosen.model}"
-        print(f"Note: {found_in}; here it is scored in {study.declaration.name}.", file=sys.stderr)
-    print(f"{len(scores)} prompts in {out}: {_gist(scores)}")
+        _say_note(f"{found_in}; here it is scored in {study.declaration.name}.")
+    print(f"{len(scores)} prompts in {out}. {_name(chosen)}: {_gist(scores)}")
 
 
 def show_discovery(model: str, n_prompts: int, seed: int, target: float, out: Path | None) -> None:
@@ -117,7 +127,7 @@ def show_discovery(model: str, n_prompts: int, seed: int, target: float, out: Pa
         print(f"Written to {out}.")
 
 
-def _table(*headings: str, first: str | None = None) -> Table:
+def fold_table(*headings: str, first: str | None = None) -> Table:
     """A table that folds what a narrow terminal has no room for, and cuts nothing off.
 
     Args:
@@ -140,10 +150,18 @@ def _describe_condition(condition: Condition) -> None:
 
 
 def _describe(circuit: Circuit) -> str:
-    lines = [f"{circuit.name}: {len(circuit)} heads, {circuit.provenance['n_nodes']} nodes"]
+    lines = [f"{_name(circuit)}, {circuit.provenance['n_nodes']} nodes"]
     for role, heads in circuit.by_role().items():
         lines.append(f"  {role}: {' '.join(map(str, heads))}")
     return "\n".join(lines)
+
+
+def _name(circuit: Circuit) -> str:
+    return f"{circuit.name}, {count(len(circuit), 'head')}"
+
+
+def _say_note(text: str) -> None:
+    print(f"Note: {text}", file=sys.stderr)
 
 
 def _gist(scores: pd.DataFrame) -> str:

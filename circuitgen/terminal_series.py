@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from circuitgen.analysis.series import summarise_series
 from circuitgen.analysis.tables import number, quote
@@ -18,6 +17,7 @@ from circuitgen.prompts import load_condition
 from circuitgen.prompts.build import check_size
 from circuitgen.results import Store, check_out, write_table
 from circuitgen.scoring.ablation import check_ablation
+from circuitgen.terminal import fold_table
 from circuitgen.training.finetune import Recipe, fine_tune, read_losses
 from circuitgen.training.series import compare_circuits, open_directories, score_series
 
@@ -90,8 +90,9 @@ def show_series(
 
 
 def _print(table: pd.DataFrame) -> None:
-    headings = ["checkpoint", "condition", "n", "recovery", "change", "LD model", "LD circuit"]
-    shown = Table(*headings, "verdict", *(["overlap"] if "overlap" in table else []))
+    headings = ["condition", "n", "recovery", "change", "LD model", "LD circuit"]
+    headings += ["verdict", *(["overlap"] if "overlap" in table else [])]
+    shown = fold_table(*headings, first="checkpoint")
     for _, row in table.iterrows():
         first = "recovery_change" not in table or pd.isna(row["recovery_change"])
         cells = [

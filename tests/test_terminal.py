@@ -1,11 +1,13 @@
 """The commands on models, conditions, circuits and scores, as a person runs them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from circuitgen import terminal
+from circuitgen.circuits import load_circuit
 from circuitgen.cli import main
 from circuitgen.prompts import list_conditions
 from circuitgen.results import Store
@@ -63,7 +65,26 @@ def test_score_writes_the_per_prompt_table(
     assert len(scores) == 24
     assert scores["logit_diff_model"].round(3).eq(8).all()
     assert scores["activation"].round(3).eq(1).all()
-    assert "recovery 1.00" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "constructed-ioi-ioi, 4 heads: mean logit difference" in told.out
+    assert "recovery 1.00" in told.out
+    assert "No circuit of constructed-ioi is stored; it is found first." in told.err
+
+
+def test_score_takes_the_circuit_that_the_chapters_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else the same word would name another circuit than the paper's."""
+    found = tmp_path / "found.json"
+    model = ["--model", "constructed-ioi"]
+    assert main(["discover", *model, "--n-prompts", "24", "--out", str(found)]) == 0
+    stored = replace(load_circuit(str(found)), name="stored")
+    monkeypatch.setattr("circuitgen.family.stored_circuit", lambda _model: stored)
+    monkeypatch.setattr("circuitgen.terminal.stored_circuit", lambda _model: stored)
+    few = ["--n-prompts", "12", "--n-reference", "8", "--out", str(tmp_path / "scores.csv")]
+    assert main(["score", *model, *few]) == 0
+    told = capsys.readouterr()
+    assert "stored, 4 heads" in told.out and "Note" not in told.err
 
 
 def test_discover_writes_a_circuit_that_score_takes(tmp_path: Path) -> None:

@@ -98,6 +98,8 @@ def write_mib(circuit: EdgeCircuit, path: str | Path) -> None:
                 torch.save(_to_tensors(circuit), temporary)
             else:
                 Path(temporary).write_text(json.dumps(_to_json(circuit)), encoding="utf-8")
+            # mkstemp gives 0600; the file is to be as readable as any other.
+            Path(temporary).chmod(0o644)
             os.replace(temporary, path)
         finally:
             Path(temporary).unlink(missing_ok=True)

@@ -41,6 +41,6 @@ def read_conditions(folder: Path, name: str) -> pd.DataFrame:
                     f"The table of conditions in {path} cannot be read; execute that chapter again."
                 ) from None
     raise InputError(
-        f"No executed chapter of {name} has a table of conditions; execute the chapter on all "
-        "conditions with `circuitgen run` or the whole book with `circuitgen paper`."
+        f"No executed chapter of {name} has the table of all conditions; execute the chapter that "
+        "makes it (`circuitgen run C --label NAME`) or the whole book with `circuitgen paper`."
     )

@@ -49,6 +49,7 @@ def test_what_is_written_is_read(tmp_path: Path, ending: str, neurons: bool) -> 
     same(circuit, again)
     assert again.name == "made"
     assert [path.name for path in tmp_path.iterdir()] == [f"made.{ending}"]
+    assert (tmp_path / f"made.{ending}").stat().st_mode & 0o044 == 0o044  # others may read it
     write_mib(again, tmp_path / f"again.{ending}")
     if ending == "json":
         assert (tmp_path / "again.json").read_bytes() == (tmp_path / "made.json").read_bytes()

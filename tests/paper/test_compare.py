@@ -119,7 +119,7 @@ def test_equal_books_have_no_figure(root: Path) -> None:
         ("tiny", "runs/tiny", None, "are the same book"),
         ("default", "half", None, "was not finished; go on with `circuitgen paper --out half`"),
         ("default", "empty", None, "empty holds no executed book"),
-        ("default", "untold", None, "No executed chapter of untold has a table of conditions"),
+        ("default", "untold", None, "No executed chapter of untold has the table of all"),
         ("torn", "tiny", None, "table of conditions in .* cannot be read"),
         ("default", "apart", None, "no condition in common: one has null, a<b, own, the other ot"),
         ("default", "tiny", "x.txt", "ends in neither .csv nor .parquet nor .md"),
