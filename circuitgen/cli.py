@@ -316,6 +316,31 @@ def table(
 
 
 @app.command()
+def draw(
+    file: Annotated[Path, typer.Argument(help="MIB file (.json, .pt).")],
+    out: Annotated[Path, typer.Option(help="Picture to write: .png, .svg or .pdf.")],
+    n_edges: Annotated[int, typer.Option(help="Most edges to draw, strongest first.")] = 60,
+) -> None:
+    """Draw the strongest edges of a circuit file."""
+    from circuitgen.terminal_circuits import show_drawing
+
+    show_drawing(file, n_edges, out)
+
+
+@app.command()
+def overlap(
+    files: Annotated[
+        list[Path], typer.Argument(help="MIB files (.json, .pt) or circuit files (.json).")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Table to write: .parquet or .csv.")] = None,
+) -> None:
+    """Say how far circuits of files are made of the same heads and edges."""
+    from circuitgen.terminal_circuits import show_overlap
+
+    show_overlap(files, out)
+
+
+@app.command()
 def predict(
     prompts: Annotated[Path, typer.Argument(help="CSV file with the columns prompt, io and s.")],
     model: Annotated[str, typer.Option(help="A model that the paper has measured.")] = (

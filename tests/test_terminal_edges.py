@@ -136,3 +136,42 @@ def test_what_cannot_be_is_refused_in_one_sentence(
     assert says in told.err
     assert told.err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["truth.json"]
+
+
+def test_files_are_drawn_and_compared(
+    tmp_path: Path, truth: EdgeCircuit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known, other = tmp_path / "known.pt", tmp_path / "other.json"
+    write_mib(truth, known)
+    write_mib(random_ranking(truth.graph, 0), other)
+    picture, table = tmp_path / "known.png", tmp_path / "overlap.csv"
+    assert main(["draw", str(known), "--out", str(picture)]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "5 of 5 edges" in capsys.readouterr().out
+    assert main(["overlap", str(known), str(other), "--out", str(table)]) == 0
+    assert "known.pt" in capsys.readouterr().out
+    assert list(pd.read_csv(table)["second"]) == ["other.json"]
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["draw", "{tmp}/none.json", "--out", "{tmp}/x.png"], "none.json"),
+        (["draw", "{tmp}/known.pt", "--out", "{tmp}/x.gif"], "ends in neither .png nor .svg"),
+        (["draw", "{tmp}/known.pt", "--out", "{tmp}/none/x.png"], "is no directory"),
+        (["draw", "{heads}", "--out", "{tmp}/x.png"], "has no edges to draw"),
+        (["overlap", "{tmp}/known.pt"], "nothing to be compared with"),
+        (["overlap", "{heads}", "{heads}"], "nothing to be compared with"),
+    ],
+)
+def test_what_cannot_be_drawn_or_compared_is_one_sentence(
+    tmp_path: Path,
+    truth: EdgeCircuit,
+    command: list[str],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_mib(truth, tmp_path / "known.pt")
+    heads = ROOT / "data" / "circuits" / "ioi-wang.json"
+    assert main([part.format(tmp=tmp_path, heads=heads) for part in command]) == 2
+    assert told in capsys.readouterr().err

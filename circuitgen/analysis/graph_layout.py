@@ -18,7 +18,7 @@ from circuitgen.analysis.theme import BLUE, GREEN, GREY, ORANGE, PINK, SKY, VERM
 from circuitgen.circuits import Circuit, Head
 from circuitgen.discovery.attribution_graph import AttributionGraph
 
-__all__ = ["NO_ROLE", "ROLE_COLOURS", "Layout", "arrange_graph"]
+__all__ = ["NO_ROLE", "ROLE_COLOURS", "Layout", "arrange_graph", "draw_line"]
 
 NO_ROLE = "no role here"
 """Nodes that the circuit does not name at their position, and all that are no heads."""
@@ -122,24 +122,41 @@ def _roles(graph: AttributionGraph, circuit: Circuit | None) -> list[str]:
 
 def _curves(nodes: pd.DataFrame, edges: pd.DataFrame) -> pd.DataFrame:
     places = {(n.node, n.pos): (n.x, n.y) for n in nodes.itertuples()}
-    share = np.linspace(0, 1, _N_STEPS)
     parts = []
     for edge in edges.itertuples():
         start, end = places[edge.source, edge.source_pos], places[edge.target, edge.target_pos]
-        points = _bend(np.array(start), np.array(end), {"k": 1.0, "v": -1.0}.get(edge.part, 0.0))
-        along = (
-            (1 - share)[:, None] ** 3 * points[0]
-            + 3 * ((1 - share) ** 2 * share)[:, None] * points[1]
-            + 3 * ((1 - share) * share**2)[:, None] * points[2]
-            + share[:, None] ** 3 * points[3]
-        )
-        table = pd.DataFrame(along, columns=["x", "y"])
-        parts.append(table.assign(edge_id=edge.edge_id, step=range(_N_STEPS)))
+        side = {"k": 1.0, "v": -1.0}.get(edge.part, 0.0)
+        line = draw_line(np.array(start), np.array(end), side)
+        parts.append(line.assign(edge_id=edge.edge_id, step=range(_N_STEPS)))
     return pd.concat(parts, ignore_index=True)
 
 
+def draw_line(
+    start: NDArray[np.float64], end: NDArray[np.float64], side: float = 0.0
+) -> pd.DataFrame:
+    """Points of a line that leaves upwards and passes beside what stands between.
+
+    Args:
+        start: Where it begins, x and y.
+        end: Where it ends.
+        side: To which side it is drawn aside, from −1 (left) to 1.
+
+    Returns:
+        ``x`` and ``y``.
+    """
+    share = np.linspace(0, 1, _N_STEPS)[:, None]
+    points = _bend(start, end, side)
+    along = (
+        (1 - share) ** 3 * points[0]
+        + 3 * ((1 - share) ** 2 * share) * points[1]
+        + 3 * ((1 - share) * share**2) * points[2]
+        + share**3 * points[3]
+    )
+    return pd.DataFrame(along, columns=["x", "y"])
+
+
 def _bend(start: NDArray[np.float64], end: NDArray[np.float64], side: float) -> NDArray[np.float64]:
-    """Control points of a line that leaves upwards and passes beside what stands between."""
+    """Control points of that line, a cubic Bézier curve."""
     across, up = end - start
     sideways = 0.12 * side
     if abs(across) < 0.6 and up > 1.5:
