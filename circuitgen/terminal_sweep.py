@@ -17,6 +17,7 @@ from circuitgen.sweep import (
     Grid,
     Outcome,
     Task,
+    check_store,
     lock_store,
     open_pool,
     plan_tasks,
@@ -46,6 +47,7 @@ def show_sweep(
     if out is not None:
         check_out(out, (".parquet", ".csv"))
     root = (default_store() if store is None else store).expanduser().resolve()
+    check_store(root)
     known, to_do = plan_tasks(grid.tasks, root)
     _tell_plan(grid, known, to_do, root, workers or default_workers(scheduler))
     if dry_run:
