@@ -88,7 +88,15 @@ class Request:
 
 
 class NotStored(LookupError):
-    """A table is not there, and the store that was asked for it does not compute."""
+    """A table is not there, and the store that was asked for it does not compute.
+
+    Attributes:
+        refused: Why a file with its name cannot be read; None if there is none.
+    """
+
+    def __init__(self, name: str, refused: str | None = None) -> None:
+        super().__init__(refused or name)
+        self.refused = refused
 
 
 @dataclass(frozen=True)
@@ -118,21 +126,34 @@ class Store:
                 then but the time.
             NotStored: If it is missing and this store does not compute.
         """
-        path, refused = self.path(request), None
-        for place in dict.fromkeys((self.root, *self.others)):
-            found = place / path.name
-            if found.exists() or _sidecar(found).exists():
-                try:
-                    return read_stored(found, request)
-                except InputError as error:
-                    refused = str(error)
-        if not self.computes:
-            raise NotStored(refused or path.name)
+        try:
+            return self.find(request)[1]
+        except NotStored as missing:
+            if not self.computes:
+                raise
+            refused = missing.refused
+        path = self.path(request)
         started = time.perf_counter()
         frame = compute()
         seconds = time.perf_counter() - started
         _keep(frame, path, request, seconds, refused)
         return read_stored(path, request)
+
+    def find(self, request: Request) -> tuple[Path, pd.DataFrame]:
+        """Read the table of a request, and say which file of which folder it is.
+
+        Raises:
+            NotStored: If it is in none of the folders, or torn.
+        """
+        name, refused = self.path(request).name, None
+        for place in dict.fromkeys((self.root, *self.others)):
+            found = place / name
+            if found.exists() or _sidecar(found).exists():
+                try:
+                    return found, read_stored(found, request)
+                except InputError as error:
+                    refused = str(error)
+        raise NotStored(name, refused)
 
     def problems(self) -> list[str]:
         """One sentence for every table or sidecar that would be refused."""

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from circuitgen.analysis.summary import summarise_condition
-from circuitgen.analysis.tables import quote
+from circuitgen.analysis.tables import count, quote
 from circuitgen.circuits import Circuit, list_circuits, load_circuit, write_circuit
 from circuitgen.errors import InputError
 from circuitgen.models import list_models
@@ -101,7 +101,7 @@ def show_score(
     if chosen.model not in (None, study.declaration.name):
         found_in = f"{chosen.name} was found in {chosen.model}"
         print(f"Note: {found_in}; here it is scored in {study.declaration.name}.", file=sys.stderr)
-    print(f"{len(scores)} prompts in {out}: {_gist(scores)}")
+    print(f"{count(len(scores), 'prompt')} in {out}: {_gist(scores)}")
 
 
 def show_discovery(model: str, n_prompts: int, seed: int, target: float, out: Path | None) -> None:
@@ -140,7 +140,8 @@ def _describe_condition(condition: Condition) -> None:
 
 
 def _describe(circuit: Circuit) -> str:
-    lines = [f"{circuit.name}: {len(circuit)} heads, {circuit.provenance['n_nodes']} nodes"]
+    sizes = count(len(circuit), "head"), count(circuit.provenance["n_nodes"], "node")
+    lines = [f"{circuit.name}: {', '.join(sizes)}"]
     for role, heads in circuit.by_role().items():
         lines.append(f"  {role}: {' '.join(map(str, heads))}")
     return "\n".join(lines)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from circuitgen.analysis.tables import count
 from circuitgen.errors import InputError, Unwritable
 from circuitgen.models.registry import WHEEL_MODELS
 from circuitgen.models.wheels import is_available
@@ -76,7 +77,7 @@ def show_sweep(
     outcomes_all = _in_order(grid.tasks, [*known, *finished])
     if out is not None:
         write_table(_index(outcomes_all), out)
-    return _tell_end(outcomes_all, root, out)
+    return _tell_end(outcomes_all, out)
 
 
 def say_duration(seconds: float) -> str:
@@ -102,17 +103,17 @@ def _tell_plan(
     grid: Grid, known: Sequence[Outcome], to_do: Sequence[Task], root: Path, workers: int
 ) -> None:
     states = Counter(outcome.state for outcome in known)
-    print(f"{len(grid.tasks)} tasks: {grid}.")
+    print(f"{count(len(grid.tasks), 'task')}: {grid}.")
     print(
-        f"In the store {root}: {states['stored']}; left out for want of words: "
-        f"{states['left out']}; to do: {len(to_do)}."
+        f"Stored already: {_say_places(known)}; left out for want of words: "
+        f"{states['left out']}; to do: {len(to_do)}, into {root}."
     )
     if not to_do:
         return
     estimates = estimate_tasks(to_do, read_costs((root, *Store().others)))
     for one in estimates:
         print(
-            f"  {one.model}: {one.n_tasks} tasks, {one.n_prompts} prompts, about "
+            f"  {one.model}: {count(one.n_tasks, 'task')}, {count(one.n_prompts, 'prompt')}, about "
             f"{say_duration(one.seconds)} ({one.source})"
         )
     print(_tell_total(estimates, workers))
@@ -147,8 +148,14 @@ def _in_order(tasks: Sequence[Task], outcomes: Iterable[Outcome]) -> list[Outcom
     return [by_task[task] for task in tasks]
 
 
+def _say_places(outcomes: Iterable[Outcome]) -> str:
+    """How many tables are in which folder: a store is read together with the paper's own."""
+    places = Counter(str(Path(outcome.table).parent) for outcome in outcomes if outcome.table)
+    return ", ".join(f"{size} in {place}" for place, size in places.items()) or "none"
+
+
 def _index(outcomes: Iterable[Outcome]) -> pd.DataFrame:
-    """One row a task: what it was, how it ended, and the file of its table."""
+    """One row a task: what it was, how it ended, and the whole path of its table."""
     return pd.DataFrame(
         [
             vars(one.task)
@@ -164,12 +171,12 @@ def _index(outcomes: Iterable[Outcome]) -> pd.DataFrame:
     )
 
 
-def _tell_end(outcomes: Sequence[Outcome], root: Path, out: Path | None) -> int:
+def _tell_end(outcomes: Sequence[Outcome], out: Path | None) -> int:
     states = Counter(outcome.state for outcome in outcomes)
     print(
-        f"Done: {states['computed']} computed, {states['stored']} were in the store, "
-        f"{states['left out']} left out, {states['failed']} failed. Tables: {root}"
-        f"{f'; what each is: {out}' if out else ''}."
+        f"Done: {states['computed']} computed, {states['stored']} were stored already, "
+        f"{states['left out']} left out, {states['failed']} failed. Tables: "
+        f"{_say_places(outcomes)}{f'; what each is: {out}' if out else ''}."
     )
     for state, lead in (("left out", "Left out"), ("failed", "Failed")):
         by_reason: dict[str, list[Task]] = {}

@@ -23,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from circuitgen.analysis.tables import count
 from circuitgen.circuits import Circuit, list_circuits, load_circuit
 from circuitgen.circuits.circuit import check_fits
 from circuitgen.errors import InputError
@@ -97,8 +98,8 @@ class Grid:
         )
 
     def __str__(self) -> str:
-        sizes = (f"{len(getattr(self, axis))} {axis}" for axis in _AXES)
-        return f"{' × '.join(sizes)}, {self.n_prompts} prompts each"
+        sizes = (count(len(getattr(self, axis)), axis.removesuffix("s")) for axis in _AXES)
+        return f"{' × '.join(sizes)}, {count(self.n_prompts, 'prompt')} each"
 
 
 def read_grid(path: Path) -> Grid:
@@ -119,9 +120,8 @@ def read_grid(path: Path) -> Grid:
         problems = _check_content(raw)
     if problems:
         listed = "; ".join(f"({number}) {one}" for number, one in enumerate(problems, start=1))
-        noun = "problem" if len(problems) == 1 else "problems"
         raise InputError(
-            f"{path} has {len(problems)} {noun}, and nothing was run: "
+            f"{path} has {count(len(problems), 'problem')}, and nothing was run: "
             f"{listed.replace('.;', ';').removesuffix('.')}."
         )
     return _to_grid(raw)

@@ -20,7 +20,7 @@ def test_tasks_are_every_combination_and_one_model_after_the_other(tmp_path: Pat
     order = [task.model for task in grid.tasks]
     assert order == sorted(order, key=models.index)
     assert {task.n_prompts for task in grid.tasks} == {12}
-    assert str(grid).startswith("2 models × 6 conditions × 1 circuits × 2 ablations × 2 seeds")
+    assert str(grid).startswith("2 models × 6 conditions × 1 circuit × 2 ablations × 2 seeds")
 
 
 def test_families_are_written_out_and_named_once(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -47,19 +48,37 @@ def test_a_second_sweep_finds_everything_and_computes_nothing(
     root, out = tmp_path / "store", tmp_path / "index.csv"
     asked = ["sweep", str(grid_file), "--store", str(root)]
     assert main([*asked, "--out", str(out)]) == 0
-    assert "3 computed, 0 were in the store" in capsys.readouterr().out
+    assert "3 computed, 0 were stored already" in capsys.readouterr().out
     index = pd.read_csv(out)
     assert index["condition"].to_list() == FEW
     assert set(index["state"]) == {"computed"}
+    assert {Path(table).parent for table in index["table"]} == {root}
     for name, rows in zip(index["table"], index["rows"], strict=True):
-        assert len(pd.read_parquet(root / name)) == rows == 12
+        assert len(pd.read_parquet(name)) == rows == 12
     before = stamps(root)
     assert main([*asked, "--out", str(out)]) == 0
-    assert "0 computed, 3 were in the store" in capsys.readouterr().out
+    assert "0 computed, 3 were stored already" in capsys.readouterr().out
     assert stamps(root) == before
     assert pd.read_csv(out)["table"].equals(index["table"])
     assert not (root / "sweep.owner").exists()
     assert Store(root, others=()).problems() == []
+
+
+def test_tables_of_the_paper_are_used_and_named_where_they_are(
+    grid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    papers, root, out = tmp_path / "papers", tmp_path / "store", tmp_path / "index.csv"
+    first = sweep(grid_file, papers)[0]
+    Path(first.table).unlink()
+    monkeypatch.setattr("circuitgen.sweep.tasks.Store", partial(Store, others=(papers,)))
+    asked = ["sweep", str(grid_file), "--store", str(root), "--out", str(out)]
+    assert main(asked) == 0
+    told = capsys.readouterr().out
+    assert f"Stored already: 2 in {papers}; left out for want of words: 0; to do: 1, into" in told
+    assert f"1 computed, 2 were stored already, 0 left out, 0 failed. Tables: 1 in {root}" in told
+    index = pd.read_csv(out)
+    assert [Path(table).parent for table in index["table"]] == [root, papers, papers]
+    assert all(Path(table).is_file() for table in index["table"])
 
 
 def test_what_failed_is_tried_again_after_everything_else(grid_file: Path, tmp_path: Path) -> None:
@@ -70,7 +89,7 @@ def test_what_failed_is_tried_again_after_everything_else(grid_file: Path, tmp_p
         if task.condition == "passive" and order.count("passive") < 3:
             raise RuntimeError("a cosmic ray")
         (root / f"{task.condition}.parquet").touch()
-        return Outcome(task, "computed", f"{task.condition}.parquet")
+        return Outcome(task, "computed", str(root / f"{task.condition}.parquet"))
 
     found = sweep(grid_file, tmp_path, retries=2, work=work)
     assert order == [*FEW, "passive", "passive"]
@@ -91,7 +110,7 @@ def test_a_table_that_the_caller_cannot_see_has_failed(grid_file: Path, tmp_path
 
     found = sweep(grid_file, tmp_path, retries=0, work=work)
     assert {outcome.state for outcome in found} == {"failed"}
-    assert "elsewhere.parquet, which is not in" in found[0].reason
+    assert "elsewhere.parquet, which is not seen" in found[0].reason
 
 
 def test_a_condition_beyond_the_vocabulary_is_left_out_and_remembered(
@@ -117,7 +136,7 @@ def test_circuits_are_found_once_each_and_first(tmp_path: Path) -> None:
     found = sweep(grid, root)
     assert [outcome.state for outcome in found] == ["computed", "computed"]
     assert len(list(root.glob("discovery-*.parquet"))) == 3
-    names = {pd.read_parquet(root / one.table)["circuit"].iloc[0] for one in found}
+    names = {pd.read_parquet(one.table)["circuit"].iloc[0] for one in found}
     assert names == {"constructed-ioi-ioi"}
 
 
@@ -186,7 +205,7 @@ def test_a_full_disk_in_mid_write_stops_the_sweep_and_loses_nothing(
     assert Store(root, others=()).problems() == []
     # Once there is room, the same command goes on.
     assert main(asked) == 0
-    assert "1 computed, 2 were in the store" in capsys.readouterr().out
+    assert "1 computed, 2 were stored already" in capsys.readouterr().out
     assert before.items() <= stamps(root).items()
 
 
@@ -217,6 +236,6 @@ def test_a_killed_sweep_goes_on_where_it_was_and_says_whose_lock_it_removed(
     told = capsys.readouterr()
     assert f"A sweep on {root} was killed" in told.err
     assert f"(process {process.pid})" in told.err
-    assert f"{12 - len(before)} computed, {len(before)} were in the store" in told.out
+    assert f"{12 - len(before)} computed, {len(before)} were stored already" in told.out
     assert before.items() <= stamps(root).items()
     assert Store(root, others=()).problems() == []
