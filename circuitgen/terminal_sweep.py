@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from circuitgen.analysis.tables import count
-from circuitgen.errors import InputError, Unwritable
+from circuitgen.errors import InputError, Interrupted, Unwritable
 from circuitgen.models.registry import WHEEL_MODELS
 from circuitgen.models.wheels import is_available
 from circuitgen.progress import track
@@ -65,15 +65,20 @@ def show_sweep(
         # Planned anew under the lock: another sweep may have ended in between.
         known, to_do = plan_tasks(grid.tasks, root)
         if to_do:
-            with open_pool(scheduler, workers, grid.slurm) as pool:
-                outcomes = run_sweep(to_do, pool, root, retries=retries)
-                try:
-                    finished.extend(track(outcomes, "tasks", total=len(to_do)))
-                except Unwritable as error:
-                    raise Unwritable(
-                        f"{error} The sweep stopped there; every table that was finished is kept, "
-                        "and the same command goes on from them once there is room."
-                    ) from error
+            try:
+                with open_pool(scheduler, workers, grid.slurm) as pool:
+                    outcomes = run_sweep(to_do, pool, root, retries=retries)
+                    for outcome in track(outcomes, "tasks", total=len(to_do), logged=True):
+                        finished.append(outcome)
+            except Unwritable as error:
+                raise Unwritable(
+                    f"{error} The sweep stopped there; every table that was finished is kept, "
+                    "and the same command goes on from them once there is room."
+                ) from error
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    _tell_interruption([*known, *finished], len(grid.tasks))
+                ) from None
     outcomes_all = _in_order(grid.tasks, [*known, *finished])
     if out is not None:
         write_table(_index(outcomes_all), out)
@@ -168,6 +173,14 @@ def _index(outcomes: Iterable[Outcome]) -> pd.DataFrame:
             }
             for one in outcomes
         ]
+    )
+
+
+def _tell_interruption(outcomes: Iterable[Outcome], n_tasks: int) -> str:
+    done = sum(outcome.state != "failed" for outcome in outcomes)
+    return (
+        f"Interrupted; done: {done} of {count(n_tasks, 'task')}, left: {n_tasks - done}. Tables "
+        "that are done are kept, and the same command goes on from them."
     )
 
 

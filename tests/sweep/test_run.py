@@ -17,9 +17,12 @@ import pytest
 from shapes import make_gpt2_dir
 from sweep.conftest import write_grid
 
+from circuitgen.circuits import Circuit
 from circuitgen.cli import main
 from circuitgen.paths import ROOT
+from circuitgen.progress import PROGRESS_VARIABLE
 from circuitgen.results import Store
+from circuitgen.study import Study
 from circuitgen.sweep import Outcome, Task, open_pool, plan_tasks, read_grid, run_sweep
 
 FEW = ["base", "order-abba", "passive"]
@@ -207,6 +210,40 @@ def test_a_full_disk_in_mid_write_stops_the_sweep_and_loses_nothing(
     assert main(asked) == 0
     assert "1 computed, 2 were stored already" in capsys.readouterr().out
     assert before.items() <= stamps(root).items()
+
+
+def test_an_interrupted_sweep_says_what_is_done_and_goes_on(
+    grid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    asked = ["sweep", str(grid_file), "--store", str(tmp_path / "store")]
+
+    scores = Study.scores
+
+    def scores_until_interrupted(
+        study: Study, circuit: Circuit, condition: str, **options: object
+    ) -> pd.DataFrame:
+        if condition == FEW[-1]:
+            raise KeyboardInterrupt
+        return scores(study, circuit, condition, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Study, "scores", scores_until_interrupted)
+        assert main(asked) == 130
+    said = capsys.readouterr().err
+    assert said.startswith("Interrupted; done: 2 of 3 tasks, left: 1. Tables that")
+    assert len(said.strip().splitlines()) == 1
+    assert main(asked) == 0
+    assert "1 computed, 2 were stored already" in capsys.readouterr().out
+
+
+def test_a_log_shows_how_far_a_sweep_is(
+    grid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr("circuitgen.progress._SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.delenv(PROGRESS_VARIABLE, raising=False)
+    assert main(["sweep", str(grid_file), "--store", str(tmp_path / "store")]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" after ")[0] for line in lines] == [f"tasks: {n} of 3" for n in (1, 2, 3)]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
