@@ -1,5 +1,6 @@
 """Schedulers: what is refused before any worker starts, and what SLURM would be asked for."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -58,6 +59,12 @@ def test_a_dry_run_shows_the_job_script(tmp_path: Path, capsys: pytest.CaptureFi
     assert "#SBATCH -p short" in told
     assert "to do: 6" in told
     assert not (tmp_path / "store").exists()
+
+
+def test_local_workers_leave_interrupts_to_the_process_that_asks() -> None:
+    with open_pool("dask", 1) as pool:
+        ((_, handler),) = pool.run(signal.getsignal, [signal.SIGINT])
+    assert handler == signal.SIG_IGN
 
 
 def test_without_sbatch_no_job_is_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
