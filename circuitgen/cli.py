@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from circuitgen.errors import InputError
+from circuitgen.errors import InputError, Interrupted
 
 __all__ = ["app", "main"]
 
@@ -26,6 +26,11 @@ app = typer.Typer(
 )
 
 _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC)
+
+_INTERRUPTED = (
+    "Interrupted; tables and chapters that were finished are kept, and what was half done is not: "
+    "the same command begins that anew."
+)
 
 
 @app.command()
@@ -428,10 +433,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else int(bool(leaving.code))
         if status == 130:
-            _say("Interrupted; chapters and stored tables are as they were.")
+            _say(_INTERRUPTED)
         return status
     except KeyboardInterrupt:
-        _say("Interrupted; chapters and stored tables are as they were.")
+        _say(_INTERRUPTED)
+        return 130
+    except Interrupted as broken_off:
+        _say(str(broken_off))
         return 130
     except InputError as error:
         _say(" ".join(str(error).split()))

@@ -39,6 +39,7 @@ __all__ = [
     "check_out",
     "default_store",
     "digest_frame",
+    "probe_folder",
     "provenance",
     "read_stored",
     "write_table",
@@ -87,7 +88,15 @@ class Request:
 
 
 class NotStored(LookupError):
-    """A table is not there, and the store that was asked for it does not compute."""
+    """A table is not there, and the store that was asked for it does not compute.
+
+    Attributes:
+        refused: Why a file with its name cannot be read; None if there is none.
+    """
+
+    def __init__(self, name: str, refused: str | None = None) -> None:
+        super().__init__(refused or name)
+        self.refused = refused
 
 
 @dataclass(frozen=True)
@@ -117,21 +126,34 @@ class Store:
                 then but the time.
             NotStored: If it is missing and this store does not compute.
         """
-        path, refused = self.path(request), None
-        for place in dict.fromkeys((self.root, *self.others)):
-            found = place / path.name
-            if found.exists() or _sidecar(found).exists():
-                try:
-                    return read_stored(found, request)
-                except InputError as error:
-                    refused = str(error)
-        if not self.computes:
-            raise NotStored(refused or path.name)
+        try:
+            return self.find(request)[1]
+        except NotStored as missing:
+            if not self.computes:
+                raise
+            refused = missing.refused
+        path = self.path(request)
         started = time.perf_counter()
         frame = compute()
         seconds = time.perf_counter() - started
         _keep(frame, path, request, seconds, refused)
         return read_stored(path, request)
+
+    def find(self, request: Request) -> tuple[Path, pd.DataFrame]:
+        """Read the table of a request, and say which file of which folder it is.
+
+        Raises:
+            NotStored: If it is in none of the folders, or torn.
+        """
+        name, refused = self.path(request).name, None
+        for place in dict.fromkeys((self.root, *self.others)):
+            found = place / name
+            if found.exists() or _sidecar(found).exists():
+                try:
+                    return found, read_stored(found, request)
+                except InputError as error:
+                    refused = str(error)
+        raise NotStored(name, refused)
 
     def problems(self) -> list[str]:
         """One sentence for every table or sidecar that would be refused."""
@@ -198,12 +220,33 @@ def check_out(out: Path, endings: Sequence[str] = ()) -> None:
         endings: Those it may have; none: any.
 
     Raises:
-        InputError: If it ends otherwise, or its folder is missing.
+        InputError: If it ends otherwise, it is a directory, or its folder is missing.
+        Unwritable: If nothing can be written to its folder.
     """
     if endings and out.suffix not in endings:
         raise InputError(f"{out} ends in neither {' nor '.join(endings)}; choose one of these.")
     if not out.parent.is_dir():
         raise InputError(f"{out.parent} is no directory; make it first, or choose another --out.")
+    if out.is_dir():
+        raise InputError(f"{out} is a directory; name a file in --out.")
+    try:
+        probe_folder(out.parent)
+    except OSError as error:
+        raise Unwritable(
+            f"{out} cannot be written ({_reason(error)}), and nothing was run; choose another "
+            "--out."
+        ) from error
+
+
+def probe_folder(folder: Path) -> None:
+    """Write a file into a folder and remove it: permissions alone do not tell of a full disk.
+
+    Raises:
+        OSError: If that cannot be done.
+    """
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable-", suffix=".tmp") as probe:
+        probe.write(bytes(1))
+        probe.flush()
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
@@ -285,9 +328,12 @@ def _replace(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> Unwritable:
+    return Unwritable(f"{path} cannot be written ({_reason(error)}); nothing was.")
+
+
+def _reason(error: OSError) -> str | None:
     # Arrow wraps what the system says into a sentence of its own, but keeps its number.
-    reason = error.strerror if error.errno is None else os.strerror(error.errno)
-    return Unwritable(f"{path} cannot be written ({reason}); nothing was.")
+    return error.strerror if error.errno is None else os.strerror(error.errno)
 
 
 def _sidecar(path: Path) -> Path:

@@ -111,7 +111,7 @@ def show_score(
     if chosen.model not in (None, study.declaration.name):
         found_in = f"{chosen.name} was found in {chosen.model}"
         _say_note(f"{found_in}; here it is scored in {study.declaration.name}.")
-    print(f"{len(scores)} prompts in {out}. {_name(chosen)}: {_gist(scores)}")
+    print(f"{count(len(scores), 'prompt')} in {out}. {_name(chosen)}: {_gist(scores)}")
 
 
 def show_discovery(model: str, n_prompts: int, seed: int, target: float, out: Path | None) -> None:
@@ -150,7 +150,7 @@ def _describe_condition(condition: Condition) -> None:
 
 
 def _describe(circuit: Circuit) -> str:
-    lines = [f"{_name(circuit)}, {circuit.provenance['n_nodes']} nodes"]
+    lines = [f"{_name(circuit)}, {count(circuit.provenance['n_nodes'], 'node')}"]
     for role, heads in circuit.by_role().items():
         lines.append(f"  {role}: {' '.join(map(str, heads))}")
     return "\n".join(lines)

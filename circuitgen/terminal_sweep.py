@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from circuitgen.errors import InputError, Unwritable
+from circuitgen.analysis.tables import count
+from circuitgen.errors import InputError, Interrupted, Unwritable
 from circuitgen.models.registry import WHEEL_MODELS
 from circuitgen.models.wheels import is_available
 from circuitgen.progress import track
@@ -17,6 +18,7 @@ from circuitgen.sweep import (
     Grid,
     Outcome,
     Task,
+    check_store,
     lock_store,
     open_pool,
     plan_tasks,
@@ -46,6 +48,7 @@ def show_sweep(
     if out is not None:
         check_out(out, (".parquet", ".csv"))
     root = (default_store() if store is None else store).expanduser().resolve()
+    check_store(root)
     known, to_do = plan_tasks(grid.tasks, root)
     _tell_plan(grid, known, to_do, root, workers or default_workers(scheduler))
     if dry_run:
@@ -62,19 +65,24 @@ def show_sweep(
         # Planned anew under the lock: another sweep may have ended in between.
         known, to_do = plan_tasks(grid.tasks, root)
         if to_do:
-            with open_pool(scheduler, workers, grid.slurm) as pool:
-                outcomes = run_sweep(to_do, pool, root, retries=retries)
-                try:
-                    finished.extend(track(outcomes, "tasks", total=len(to_do)))
-                except Unwritable as error:
-                    raise Unwritable(
-                        f"{error} The sweep stopped there; every table that was finished is kept, "
-                        "and the same command goes on from them once there is room."
-                    ) from error
+            try:
+                with open_pool(scheduler, workers, grid.slurm) as pool:
+                    outcomes = run_sweep(to_do, pool, root, retries=retries)
+                    for outcome in track(outcomes, "tasks", total=len(to_do), logged=True):
+                        finished.append(outcome)
+            except Unwritable as error:
+                raise Unwritable(
+                    f"{error} The sweep stopped there; every table that was finished is kept, "
+                    "and the same command goes on from them once there is room."
+                ) from error
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    _tell_interruption([*known, *finished], len(grid.tasks))
+                ) from None
     outcomes_all = _in_order(grid.tasks, [*known, *finished])
     if out is not None:
         write_table(_index(outcomes_all), out)
-    return _tell_end(outcomes_all, root, out)
+    return _tell_end(outcomes_all, out)
 
 
 def say_duration(seconds: float) -> str:
@@ -100,17 +108,17 @@ def _tell_plan(
     grid: Grid, known: Sequence[Outcome], to_do: Sequence[Task], root: Path, workers: int
 ) -> None:
     states = Counter(outcome.state for outcome in known)
-    print(f"{len(grid.tasks)} tasks: {grid}.")
+    print(f"{count(len(grid.tasks), 'task')}: {grid}.")
     print(
-        f"In the store {root}: {states['stored']}; left out for want of words: "
-        f"{states['left out']}; to do: {len(to_do)}."
+        f"Stored already: {_say_places(known)}; left out for want of words: "
+        f"{states['left out']}; to do: {len(to_do)}, into {root}."
     )
     if not to_do:
         return
     estimates = estimate_tasks(to_do, read_costs((root, *Store().others)))
     for one in estimates:
         print(
-            f"  {one.model}: {one.n_tasks} tasks, {one.n_prompts} prompts, about "
+            f"  {one.model}: {count(one.n_tasks, 'task')}, {count(one.n_prompts, 'prompt')}, about "
             f"{say_duration(one.seconds)} ({one.source})"
         )
     print(_tell_total(estimates, workers))
@@ -145,8 +153,14 @@ def _in_order(tasks: Sequence[Task], outcomes: Iterable[Outcome]) -> list[Outcom
     return [by_task[task] for task in tasks]
 
 
+def _say_places(outcomes: Iterable[Outcome]) -> str:
+    """How many tables are in which folder: a store is read together with the paper's own."""
+    places = Counter(str(Path(outcome.table).parent) for outcome in outcomes if outcome.table)
+    return ", ".join(f"{size} in {place}" for place, size in places.items()) or "none"
+
+
 def _index(outcomes: Iterable[Outcome]) -> pd.DataFrame:
-    """One row a task: what it was, how it ended, and the file of its table."""
+    """One row a task: what it was, how it ended, and the whole path of its table."""
     return pd.DataFrame(
         [
             vars(one.task)
@@ -162,12 +176,20 @@ def _index(outcomes: Iterable[Outcome]) -> pd.DataFrame:
     )
 
 
-def _tell_end(outcomes: Sequence[Outcome], root: Path, out: Path | None) -> int:
+def _tell_interruption(outcomes: Iterable[Outcome], n_tasks: int) -> str:
+    done = sum(outcome.state != "failed" for outcome in outcomes)
+    return (
+        f"Interrupted; done: {done} of {count(n_tasks, 'task')}, left: {n_tasks - done}. Tables "
+        "that are done are kept, and the same command goes on from them."
+    )
+
+
+def _tell_end(outcomes: Sequence[Outcome], out: Path | None) -> int:
     states = Counter(outcome.state for outcome in outcomes)
     print(
-        f"Done: {states['computed']} computed, {states['stored']} were in the store, "
-        f"{states['left out']} left out, {states['failed']} failed. Tables: {root}"
-        f"{f'; what each is: {out}' if out else ''}."
+        f"Done: {states['computed']} computed, {states['stored']} were stored already, "
+        f"{states['left out']} left out, {states['failed']} failed. Tables: "
+        f"{_say_places(outcomes)}{f'; what each is: {out}' if out else ''}."
     )
     for state, lead in (("left out", "Left out"), ("failed", "Failed")):
         by_reason: dict[str, list[Task]] = {}

@@ -14,6 +14,26 @@ def test_nothing_is_shown_where_nobody_looks(capsys: pytest.CaptureFixture) -> N
     assert (shown.out, shown.err) == ("", "")
 
 
+def test_a_log_gets_a_line_now_and_then_and_ever_more_seldom(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.delenv(PROGRESS_VARIABLE, raising=False)
+    clock = iter(range(0, 100_000, 4))  # four seconds an item
+    monkeypatch.setattr("circuitgen.progress.time.monotonic", lambda: next(clock))
+    assert list(track(range(5000), "tasks", logged=True)) == list(range(5000))
+    told, lines = capsys.readouterr()
+    assert told == ""
+    first, second, *_, last = lines.splitlines()
+    assert first == "tasks: 3 of 5000 after 0:00:12"
+    assert second == "tasks: 6 of 5000 after 0:00:24"
+    assert last.startswith("tasks: 4")
+    assert 100 < len(lines.splitlines()) < 150
+    # Workers say nothing.
+    monkeypatch.setenv(PROGRESS_VARIABLE, "")
+    assert list(track(iter("ab"), "tasks", 2, logged=True)) == ["a", "b"]
+    assert capsys.readouterr().err == ""
+
+
 def test_a_chapter_reports_to_the_file_that_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,6 +109,8 @@ BAD = {
     "no prompts": (["--n-prompts", "0"], "n_prompts is 0"),
     "too few reference prompts": (["--n-reference", "3"], "too few"),
     "another ending": (["--out", "{tmp}/scores.xls"], ".parquet"),
+    "a directory": (["--out", "{tmp}/folder.csv"], "folder.csv is a directory"),
+    "no file can be made there": (["--out", "/proc/scores.csv"], "and nothing was run"),
     "no such folder": (["--out", "{tmp}/none/scores.csv"], "no directory"),
 }
 
@@ -117,6 +119,7 @@ BAD = {
 def test_bad_input_is_one_sentence_and_status_2(
     tmp_path: Path, arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "folder.csv").mkdir()
     given = ["--model", "constructed-ioi", "--out", str(tmp_path / "scores.csv")]
     given += [word.replace("{tmp}", str(tmp_path)) for word in arguments]
     assert main(["score", *given]) == 2

@@ -27,6 +27,7 @@ levels     level → what it overrides (varies, orders, pools, tokens, pairs, re
 """
 
 import csv
+import difflib
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -82,10 +83,12 @@ def _load_condition(name: str, state: tuple[tuple[str, int, int], ...]) -> Condi
             for condition in read_conditions(path):
                 if condition.name == name:
                     return condition
-    known = ", ".join(condition.name for condition in list_conditions())
+    known = [condition.name for condition in list_conditions()]
+    nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"the nearest by name: {', '.join(nearest)}; " if nearest else ""
     raise InputError(
-        f"There is no condition {name!r}; known are {known}. For one of your own give the path of "
-        "its file, ending in .yaml."
+        f"There is no condition {name!r}; {hint}`circuitgen conditions` lists all. For one of your "
+        "own give the path of its file, ending in .yaml."
     )
 
 

@@ -7,7 +7,7 @@ sweep off the same store (`lock`).
 """
 
 from circuitgen.sweep.grid import Grid, read_grid
-from circuitgen.sweep.lock import lock_store
+from circuitgen.sweep.lock import check_store, lock_store
 from circuitgen.sweep.run import run_sweep
 from circuitgen.sweep.schedulers import open_pool
 from circuitgen.sweep.tasks import Outcome, Task, plan_tasks, run_task
@@ -16,6 +16,7 @@ __all__ = [
     "Grid",
     "Outcome",
     "Task",
+    "check_store",
     "lock_store",
     "open_pool",
     "plan_tasks",

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from circuitgen.analysis.tables import count
 from circuitgen.models import ModelDeclaration, declare_model
 from circuitgen.models.registry import NAMES
 from circuitgen.sweep.tasks import Task
@@ -106,7 +107,7 @@ def estimate_tasks(tasks: Sequence[Task], costs: pd.DataFrame) -> list[Estimate]
         declared = declare_model(model)
         identity = json.dumps(declared.identity, sort_keys=True)
         measured = costs[costs["identity"] == identity]
-        factor, source = 1.0, f"{len(measured)} stored tables of this model"
+        factor, source = 1.0, f"{count(len(measured), 'stored table')} of this model"
         if measured.empty:
             measured, factor, source = _scale(declared, costs)
         seconds = sum(factor * task.n_prompts * _per_prompt(task, measured) for task in own)
@@ -156,5 +157,6 @@ def _scale(declared: ModelDeclaration, costs: pd.DataFrame) -> tuple[pd.DataFram
         ratio = wanted / operations_per_token(other)
         if len(rows) and abs(np.log(ratio)) < distance:
             nearest, distance, factor = rows, abs(np.log(ratio)), max(1.0, ratio)
-            source = f"not measured: {name}'s {len(rows)} stored tables times {factor:.2g} by size"
+            tables = count(len(rows), "stored table")
+            source = f"not measured: {name}'s {tables} times {factor:.2g} by size"
     return nearest, factor, source

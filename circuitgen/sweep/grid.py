@@ -15,6 +15,7 @@
 grid is read whole: every problem is named at once, before anything runs.
 """
 
+import difflib
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from typing import Any
 
 import yaml
 
+from circuitgen.analysis.tables import count
 from circuitgen.circuits import Circuit, list_circuits, load_circuit
 from circuitgen.circuits.circuit import check_fits
 from circuitgen.errors import InputError
@@ -31,7 +33,7 @@ from circuitgen.models.registry import NAMES, local_directory
 from circuitgen.prompts import list_conditions, load_condition
 from circuitgen.prompts.build import check_size
 from circuitgen.prompts.conditions import FAMILIES
-from circuitgen.scoring.ablation import check_ablation
+from circuitgen.scoring.ablation import ABLATIONS, check_ablation
 from circuitgen.scoring.intervene import check_positions_choice
 from circuitgen.scoring.memory import parse_size
 from circuitgen.sweep.tasks import AUTO, Task
@@ -97,8 +99,8 @@ class Grid:
         )
 
     def __str__(self) -> str:
-        sizes = (f"{len(getattr(self, axis))} {axis}" for axis in _AXES)
-        return f"{' × '.join(sizes)}, {self.n_prompts} prompts each"
+        sizes = (count(len(getattr(self, axis)), axis.removesuffix("s")) for axis in _AXES)
+        return f"{' × '.join(sizes)}, {count(self.n_prompts, 'prompt')} each"
 
 
 def read_grid(path: Path) -> Grid:
@@ -113,15 +115,19 @@ def read_grid(path: Path) -> Grid:
     if unknown:
         problems.append(f"unknown key {', '.join(unknown)} (known are {', '.join(_KEYS)})")
     problems += [f"the key {key} is missing" for key in _REQUIRED if key not in raw]
-    for key in set(_KEYS) & set(raw):
-        problems += _check_form(key, raw[key])
-    if not problems:
-        problems = _check_content(raw)
+    sound: dict[str, Any] = {}
+    for key in (key for key in _KEYS if key in raw):
+        wrong = _check_form(key, raw[key])
+        problems += wrong
+        if not wrong:
+            sound[key] = raw[key]
+        elif key in _AXES and isinstance(raw[key], list):
+            sound[key] = [one for one in raw[key] if type(one) is _entry_type(key)]
+    problems += _check_content(sound)
     if problems:
         listed = "; ".join(f"({number}) {one}" for number, one in enumerate(problems, start=1))
-        noun = "problem" if len(problems) == 1 else "problems"
         raise InputError(
-            f"{path} has {len(problems)} {noun}, and nothing was run: "
+            f"{path} has {count(len(problems), 'problem')}, and nothing was run: "
             f"{listed.replace('.;', ';').removesuffix('.')}."
         )
     return _to_grid(raw)
@@ -146,18 +152,24 @@ def _parse(path: Path) -> dict[Any, Any]:
 def _check_form(key: str, value: Any) -> list[str]:
     """Problems of a value's type, before anything is looked up."""
     if key in _AXES:
-        kind = int if key == "seeds" else str
+        kind = _entry_type(key)
         if not isinstance(value, list) or not value:
             return [f"{key} must be a list of at least one entry, not {value!r}"]
         wrong = [one for one in value if type(one) is not kind]
-        if wrong:
-            return [f"{key} holds {wrong[0]!r}, which is not {_NAMES[kind]}"]
-        twice = sorted({one for one in value if value.count(one) > 1}, key=str)
-        return [f"{key} holds {twice[0]!r} twice"] if twice else []
+        twice = sorted(
+            {one for one in value if type(one) is kind and value.count(one) > 1}, key=str
+        )
+        return [f"{key} holds {one!r}, which is not {_NAMES[kind]}" for one in wrong] + [
+            f"{key} holds {one!r} twice" for one in twice
+        ]
     if key == "slurm":
         return _check_slurm(value)
     kind = int if key in _NUMBERS else str
     return [] if type(value) is kind else [f"{key} must be {_NAMES[kind]}, not {value!r}"]
+
+
+def _entry_type(axis: str) -> type:
+    return int if axis == "seeds" else str
 
 
 def _check_slurm(value: Any) -> list[str]:
@@ -179,9 +191,10 @@ def _check_slurm(value: Any) -> list[str]:
     return problems
 
 
-def _check_content(raw: Mapping[str, Any]) -> list[str]:
-    """Look up everything that the file names."""
-    grid = Grid(**{key: _as_field(value) for key, value in raw.items()})
+def _check_content(sound: Mapping[str, Any]) -> list[str]:
+    """Look up everything that the file names, of what has the right form."""
+    required: dict[str, Any] = dict.fromkeys(_REQUIRED, ())
+    grid = Grid(**required | {key: _as_field(value) for key, value in sound.items()})
     problems: list[str] = []
     declared: dict[str, ModelDeclaration] = {}
     for model in grid.models:
@@ -198,6 +211,9 @@ def _check_content(raw: Mapping[str, Any]) -> list[str]:
             problems += [] if circuit is None else _check_heads(circuit, declared)
     for ablation in grid.ablations:
         problems += _try(check_ablation, ablation, grid.n_reference)[1]
+        if ablation not in ABLATIONS:  # what may be meant says how many prompts it needs
+            meant = difflib.get_close_matches(ablation, ABLATIONS, n=1) or ["mean"]
+            problems += _try(check_ablation, meant[0], grid.n_reference)[1]
     problems += [f"seed {seed} is below 0" for seed in grid.seeds if seed < 0]
     problems += _try(check_size, grid.n_prompts, grid.split)[1]
     problems += _try(check_positions_choice, grid.positions)[1]

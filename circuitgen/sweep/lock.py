@@ -15,7 +15,6 @@ import getpass
 import json
 import os
 import platform
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,10 +23,23 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from circuitgen.errors import InputError, Unwritable
+from circuitgen.results import probe_folder
 
-__all__ = ["LOCK", "OWNER", "lock_store"]
+__all__ = ["LOCK", "OWNER", "check_store", "lock_store"]
 
 LOCK, OWNER = "sweep.lock", "sweep.owner"
+
+
+def check_store(root: Path) -> None:
+    """Refuse a store that could not be written to, and leave nothing there.
+
+    Raises:
+        Unwritable: If its folder, or the nearest one above that exists, cannot be written to.
+    """
+    try:
+        probe_folder(next(folder for folder in (root, *root.parents) if folder.exists()))
+    except OSError as error:
+        raise _unwritable(root, error) from error
 
 
 @contextmanager
@@ -41,7 +53,11 @@ def lock_store(root: Path) -> Iterator[str]:
         InputError: If another sweep holds the lock.
         Unwritable: If the store's folder cannot be made or written to.
     """
-    _require_writable(root)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe_folder(root)
+    except OSError as error:
+        raise _unwritable(root, error) from error
     lock = FileLock(root / LOCK, timeout=0)
     try:
         lock.acquire()
@@ -70,18 +86,11 @@ def lock_store(root: Path) -> Iterator[str]:
         lock.release()
 
 
-def _require_writable(root: Path) -> None:
-    """Find out before the work, not after it, whether tables can be kept."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=root, prefix=".writable-", suffix=".tmp") as probe:
-            probe.write(bytes(1))
-            probe.flush()
-    except OSError as error:
-        raise Unwritable(
-            f"The store {root} cannot be written to ({os.strerror(error.errno or 0)}), and nothing "
-            "was run; choose another --store."
-        ) from error
+def _unwritable(root: Path, error: OSError) -> Unwritable:
+    return Unwritable(
+        f"The store {root} cannot be written to ({os.strerror(error.errno or 0)}), and nothing "
+        "was run; choose another --store."
+    )
 
 
 def _write_owner(owner: Path) -> None:

@@ -77,8 +77,8 @@ def _rounds(
                 raise result
             if isinstance(result, Exception):
                 result = Outcome(task, "failed", reason=tell_error(result))
-            elif result.state == "computed" and not (root / result.table).exists():
-                reason = f"the worker wrote {result.table}, which is not in {root} seen from here"
+            elif result.state == "computed" and not Path(result.table).exists():
+                reason = f"the worker wrote {result.table}, which is not seen from here"
                 result = Outcome(task, "failed", reason=reason)
             if result.state == "failed" and left:
                 failed.append(task)

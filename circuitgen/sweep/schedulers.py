@@ -10,6 +10,7 @@ times.
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -191,6 +192,14 @@ def slurm_cluster(options: Mapping[str, Any]) -> "SLURMCluster":
     )
 
 
+def dask_setup(worker: object) -> None:
+    """In a local worker as it starts: leave Ctrl-C, which all get, to the process that asks.
+
+    Else each ends in a traceback. That process stops its workers itself.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @contextmanager
 def _open_local(workers: int) -> Iterator[Pool]:
     from distributed import Client, LocalCluster
@@ -205,6 +214,7 @@ def _open_local(workers: int) -> Iterator[Pool]:
             threads_per_worker=1,
             dashboard_address="127.0.0.1:0",  # any port: the usual one may be taken
             memory_limit=0,  # the engine bounds itself; Dask would kill
+            preload=__name__,  # calls dask_setup in each worker
             silence_logs="CRITICAL",  # a worker that died is told of with its task
         ) as cluster,
         Client(cluster) as client,

@@ -60,7 +60,8 @@ class Outcome:
     Attributes:
         state: ``stored`` (it was there already), ``computed``, ``left out`` (the
             model's tokenizer has not the words for the condition) or ``failed``.
-        table: File name of its table; empty where there is none.
+        table: Whole path of its table, in the store or among the paper's own; empty
+            where there is none.
         rows: Prompts in the table.
         seconds: What this run spent on it.
         reason: Why it was left out or failed; else empty.
@@ -116,7 +117,8 @@ def run_task(task: Task, root: Path) -> Outcome:
     started = time.perf_counter()
     study = _study(task, Store(root))
     try:
-        table, rows = _score(task, study)
+        study.scores(base_circuit(study, task.circuit), task.condition, **_options(task))
+        table, rows = _find_table(task, study)
     except NotCovered:
         # Kept as a table of its own, so that the next run need not load the model to know.
         return Outcome(task, "left out", reason=_why_left_out(task, study))
@@ -158,7 +160,7 @@ def _look_up(task: Task, reading: Store) -> Outcome | None:
     except NotStored:
         pass  # only what is left out is written down
     try:
-        table, rows = _score(task, study)
+        table, rows = _find_table(task, study)
     except NotStored:
         return None
     return Outcome(task, "stored", table, rows)
@@ -168,17 +170,21 @@ def _study(task: Task, store: Store) -> Study:
     return _WorkersStudy(task.model, task.seed, task.n_reference, store)
 
 
-def _score(task: Task, study: Study) -> tuple[str, int]:
-    """File name and number of rows of the task's table, which is in the store then."""
+def _find_table(task: Task, study: Study) -> tuple[str, int]:
+    """Path and number of rows of the task's table, wherever it is stored."""
     circuit = base_circuit(study, task.circuit)
-    asked: dict[str, Any] = {
+    request = study.scores_request(circuit, task.condition, **_options(task))
+    path, scores = study.store.find(request)
+    return str(path), len(scores)
+
+
+def _options(task: Task) -> dict[str, Any]:
+    return {
         "n_prompts": task.n_prompts,
         "split": task.split,
         "ablation": task.ablation,
         "positions": task.positions,
     }
-    rows = len(study.scores(circuit, task.condition, **asked))
-    return study.store.path(study.scores_request(circuit, task.condition, **asked)).name, rows
 
 
 def _why_left_out(task: Task, study: Study) -> str:

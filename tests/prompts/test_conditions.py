@@ -197,9 +197,15 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
         read_conditions(path)
 
 
-def test_unknown_condition_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match="There is no condition 'nosuch'; known are .*base"):
-        load_condition("nosuch")
+def test_unknown_condition_is_refused_with_the_nearest_by_name() -> None:
+    with pytest.raises(
+        InputError, match="no condition 'pasive'; the nearest by name: passive"
+    ) as far:
+        load_condition("pasive")
+    assert "`circuitgen conditions` lists all" in str(far.value)
+    assert len(str(far.value)) < 300
+    with pytest.raises(InputError, match="There is no condition 'zzz'; `circuitgen conditions`"):
+        load_condition("zzz")
 
 
 def test_a_file_of_ones_own_is_a_condition_by_its_path(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_an_unmeasured_model_is_scaled_by_size_and_said_to_be(tmp_path: Path) ->
     (found,) = estimate_tasks([replace(TASK, model="smollm2-135m")], read_costs([tmp_path]))
     sizes = [operations_per_token(declare_model(name)) for name in ("smollm2-135m", "gemma-3-270m")]
     assert found.seconds == pytest.approx(1000 * max(1, sizes[0] / sizes[1]))
-    assert "not measured: gemma-3-270m's 1 stored tables" in found.source
+    assert "not measured: gemma-3-270m's 1 stored table times" in found.source
     assert "abacus, 2 cores" in found.source
 
 

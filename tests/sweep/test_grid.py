@@ -20,7 +20,7 @@ def test_tasks_are_every_combination_and_one_model_after_the_other(tmp_path: Pat
     order = [task.model for task in grid.tasks]
     assert order == sorted(order, key=models.index)
     assert {task.n_prompts for task in grid.tasks} == {12}
-    assert str(grid).startswith("2 models × 6 conditions × 1 circuits × 2 ablations × 2 seeds")
+    assert str(grid).startswith("2 models × 6 conditions × 1 circuit × 2 ablations × 2 seeds")
 
 
 def test_families_are_written_out_and_named_once(tmp_path: Path) -> None:
@@ -82,6 +82,27 @@ def test_every_problem_is_named_at_once_before_anything_runs(
     ):
         assert told in said
     assert not (tmp_path / "store").exists()
+
+
+OF_EVERY_KIND = {
+    "unknown model": ({"models": ["gpt5"]}, "There is no model 'gpt5'"),
+    "unknown condition": ({"conditions": ["pasive"]}, "the nearest by name: passive"),
+    "unknown ablation": ({"ablations": ["median"]}, "There is no ablation 'median'"),
+    "too few": ({"n_reference": 0}, "n_reference is 0, too few reference prompts for a mean"),
+    "misspelt key": ({"n_promts": 12}, "unknown key n_promts (known are models,"),
+    "no number": ({"seeds": ["a", -1]}, "seeds holds 'a', which is not a whole number"),
+    "beside no number": ({}, "seed -1 is below 0"),
+}
+
+
+def test_what_has_the_wrong_form_hides_no_other_problem(tmp_path: Path) -> None:
+    changes = {key: value for change, _ in OF_EVERY_KIND.values() for key, value in change.items()}
+    with pytest.raises(InputError, match=f"has {len(OF_EVERY_KIND)} problems, ") as refused:
+        read_grid(write_grid(tmp_path / "grid.yaml", **changes))
+    assert [
+        fault for fault, (_, told) in OF_EVERY_KIND.items() if told not in str(refused.value)
+    ] == []
+    assert len(str(refused.value)) < 1200
 
 
 @pytest.mark.parametrize(

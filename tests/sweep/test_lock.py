@@ -81,7 +81,7 @@ def test_a_store_that_cannot_be_written_is_refused_before_the_work(
     def refuse(**_: object) -> None:
         raise OSError(number, "no")
 
-    monkeypatch.setattr("circuitgen.sweep.lock.tempfile.NamedTemporaryFile", refuse)
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
     with (
         pytest.raises(Unwritable) as refused,
         lock_store(tmp_path),

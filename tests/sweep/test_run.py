@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -16,9 +17,12 @@ import pytest
 from shapes import make_gpt2_dir
 from sweep.conftest import write_grid
 
+from circuitgen.circuits import Circuit
 from circuitgen.cli import main
 from circuitgen.paths import ROOT
+from circuitgen.progress import PROGRESS_VARIABLE
 from circuitgen.results import Store
+from circuitgen.study import Study
 from circuitgen.sweep import Outcome, Task, open_pool, plan_tasks, read_grid, run_sweep
 
 FEW = ["base", "order-abba", "passive"]
@@ -47,19 +51,37 @@ def test_a_second_sweep_finds_everything_and_computes_nothing(
     root, out = tmp_path / "store", tmp_path / "index.csv"
     asked = ["sweep", str(grid_file), "--store", str(root)]
     assert main([*asked, "--out", str(out)]) == 0
-    assert "3 computed, 0 were in the store" in capsys.readouterr().out
+    assert "3 computed, 0 were stored already" in capsys.readouterr().out
     index = pd.read_csv(out)
     assert index["condition"].to_list() == FEW
     assert set(index["state"]) == {"computed"}
+    assert {Path(table).parent for table in index["table"]} == {root}
     for name, rows in zip(index["table"], index["rows"], strict=True):
-        assert len(pd.read_parquet(root / name)) == rows == 12
+        assert len(pd.read_parquet(name)) == rows == 12
     before = stamps(root)
     assert main([*asked, "--out", str(out)]) == 0
-    assert "0 computed, 3 were in the store" in capsys.readouterr().out
+    assert "0 computed, 3 were stored already" in capsys.readouterr().out
     assert stamps(root) == before
     assert pd.read_csv(out)["table"].equals(index["table"])
     assert not (root / "sweep.owner").exists()
     assert Store(root, others=()).problems() == []
+
+
+def test_tables_of_the_paper_are_used_and_named_where_they_are(
+    grid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    papers, root, out = tmp_path / "papers", tmp_path / "store", tmp_path / "index.csv"
+    first = sweep(grid_file, papers)[0]
+    Path(first.table).unlink()
+    monkeypatch.setattr("circuitgen.sweep.tasks.Store", partial(Store, others=(papers,)))
+    asked = ["sweep", str(grid_file), "--store", str(root), "--out", str(out)]
+    assert main(asked) == 0
+    told = capsys.readouterr().out
+    assert f"Stored already: 2 in {papers}; left out for want of words: 0; to do: 1, into" in told
+    assert f"1 computed, 2 were stored already, 0 left out, 0 failed. Tables: 1 in {root}" in told
+    index = pd.read_csv(out)
+    assert [Path(table).parent for table in index["table"]] == [root, papers, papers]
+    assert all(Path(table).is_file() for table in index["table"])
 
 
 def test_what_failed_is_tried_again_after_everything_else(grid_file: Path, tmp_path: Path) -> None:
@@ -70,7 +92,7 @@ def test_what_failed_is_tried_again_after_everything_else(grid_file: Path, tmp_p
         if task.condition == "passive" and order.count("passive") < 3:
             raise RuntimeError("a cosmic ray")
         (root / f"{task.condition}.parquet").touch()
-        return Outcome(task, "computed", f"{task.condition}.parquet")
+        return Outcome(task, "computed", str(root / f"{task.condition}.parquet"))
 
     found = sweep(grid_file, tmp_path, retries=2, work=work)
     assert order == [*FEW, "passive", "passive"]
@@ -91,7 +113,7 @@ def test_a_table_that_the_caller_cannot_see_has_failed(grid_file: Path, tmp_path
 
     found = sweep(grid_file, tmp_path, retries=0, work=work)
     assert {outcome.state for outcome in found} == {"failed"}
-    assert "elsewhere.parquet, which is not in" in found[0].reason
+    assert "elsewhere.parquet, which is not seen" in found[0].reason
 
 
 def test_a_condition_beyond_the_vocabulary_is_left_out_and_remembered(
@@ -117,7 +139,7 @@ def test_circuits_are_found_once_each_and_first(tmp_path: Path) -> None:
     found = sweep(grid, root)
     assert [outcome.state for outcome in found] == ["computed", "computed"]
     assert len(list(root.glob("discovery-*.parquet"))) == 3
-    names = {pd.read_parquet(root / one.table)["circuit"].iloc[0] for one in found}
+    names = {pd.read_parquet(one.table)["circuit"].iloc[0] for one in found}
     assert names == {"constructed-ioi-ioi"}
 
 
@@ -186,8 +208,42 @@ def test_a_full_disk_in_mid_write_stops_the_sweep_and_loses_nothing(
     assert Store(root, others=()).problems() == []
     # Once there is room, the same command goes on.
     assert main(asked) == 0
-    assert "1 computed, 2 were in the store" in capsys.readouterr().out
+    assert "1 computed, 2 were stored already" in capsys.readouterr().out
     assert before.items() <= stamps(root).items()
+
+
+def test_an_interrupted_sweep_says_what_is_done_and_goes_on(
+    grid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    asked = ["sweep", str(grid_file), "--store", str(tmp_path / "store")]
+
+    scores = Study.scores
+
+    def scores_until_interrupted(
+        study: Study, circuit: Circuit, condition: str, **options: object
+    ) -> pd.DataFrame:
+        if condition == FEW[-1]:
+            raise KeyboardInterrupt
+        return scores(study, circuit, condition, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Study, "scores", scores_until_interrupted)
+        assert main(asked) == 130
+    said = capsys.readouterr().err
+    assert said.startswith("Interrupted; done: 2 of 3 tasks, left: 1. Tables that")
+    assert len(said.strip().splitlines()) == 1
+    assert main(asked) == 0
+    assert "1 computed, 2 were stored already" in capsys.readouterr().out
+
+
+def test_a_log_shows_how_far_a_sweep_is(
+    grid_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr("circuitgen.progress._SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.delenv(PROGRESS_VARIABLE, raising=False)
+    assert main(["sweep", str(grid_file), "--store", str(tmp_path / "store")]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" after ")[0] for line in lines] == [f"tasks: {n} of 3" for n in (1, 2, 3)]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
@@ -217,6 +273,6 @@ def test_a_killed_sweep_goes_on_where_it_was_and_says_whose_lock_it_removed(
     told = capsys.readouterr()
     assert f"A sweep on {root} was killed" in told.err
     assert f"(process {process.pid})" in told.err
-    assert f"{12 - len(before)} computed, {len(before)} were in the store" in told.out
+    assert f"{12 - len(before)} computed, {len(before)} were stored already" in told.out
     assert before.items() <= stamps(root).items()
     assert Store(root, others=()).problems() == []

@@ -1,5 +1,6 @@
 """Schedulers: what is refused before any worker starts, and what SLURM would be asked for."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -60,6 +61,12 @@ def test_a_dry_run_shows_the_job_script(tmp_path: Path, capsys: pytest.CaptureFi
     assert not (tmp_path / "store").exists()
 
 
+def test_local_workers_leave_interrupts_to_the_process_that_asks() -> None:
+    with open_pool("dask", 1) as pool:
+        ((_, handler),) = pool.run(signal.getsignal, [signal.SIGINT])
+    assert handler == signal.SIG_IGN
+
+
 def test_without_sbatch_no_job_is_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(InputError, match="There is no sbatch here"), open_pool("slurm", 1, SLURM):
@@ -76,6 +83,11 @@ def test_without_sbatch_no_job_is_submitted(monkeypatch: pytest.MonkeyPatch) -> 
         (["--retries", "-1"], "--retries is -1"),
         (["--out", "missing/index.csv"], "missing is no directory; make it first"),
         (["--out", "index.xlsx"], "ends in neither .parquet nor .csv"),
+        (["--out", "/proc/index.csv"], "/proc/index.csv cannot be written ("),
+        (["--store", "/proc/store"], "The store /proc/store cannot be written to ("),
+        (["--store", __file__], "cannot be written to (Not a directory)"),
+        (["--dry-run", "--out", "/proc/index.csv"], "and nothing was run; choose another --out."),
+        (["--dry-run", "--store", "/proc/store"], "nothing was run; choose another --store."),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_a_sentence(
@@ -86,9 +98,10 @@ def test_what_cannot_be_done_is_refused_in_a_sentence(
     told: str,
 ) -> None:
     assert main(["sweep", str(grid_file), "--store", str(tmp_path / "store"), *asked]) == 2
-    said = capsys.readouterr().err
-    assert told in said
-    assert len(said.strip().splitlines()) == 1
+    said = capsys.readouterr()
+    assert told in said.err
+    assert len(said.err.strip().splitlines()) == 1
+    assert said.out == ""  # not even the plan
     assert not (tmp_path / "store").exists()
 
 
