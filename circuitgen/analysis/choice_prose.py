@@ -14,6 +14,7 @@ from circuitgen.analysis.tables import count, number, percent, quote, signed
 __all__ = [
     "list_choices",
     "name_survivors",
+    "tell_combinations",
     "tell_flips",
     "tell_left_out",
     "tell_metrics",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 _FLOOR = "sample"
+_N_NAMED = 6
 
 
 def list_choices(cells: pd.DataFrame) -> pd.DataFrame:
@@ -203,11 +205,42 @@ def tell_survival(where: str, survival: pd.DataFrame) -> str:
 
 
 def name_survivors(survival: pd.DataFrame) -> str:
-    """Conditions by the verdict that survives, as ``under: `a`, `b`; transfers: `c` ``."""
-    return "; ".join(
-        f"{verdict}: " + ", ".join(f"`{name}`" for name in rows["condition"])
+    """Conditions by the verdict that survives, as ``*under* of `a` and `b`, *over* of `c` ``.
+
+    Of many conditions with one verdict the first are named and the others counted.
+    """
+    return ", ".join(
+        f"*{verdict}* of {_join(list(rows['condition']))}"
         for verdict, rows in survival.groupby("verdict", sort=False)
     )
+
+
+def tell_combinations(survival: pd.DataFrame, n_all: int) -> str:
+    """Which claims hold under all combinations of choices, and which nothing contradicts.
+
+    Args:
+        survival: From `summarise_survival`.
+        n_all: How many combinations there are.
+    """
+    claimed = survival[survival["verdict"].isin(CLAIMS)]
+    same = claimed[claimed["survives_all"]]
+    spared = claimed[~claimed["survives_all"] & (claimed["n_against_all"] == 0)]
+    if claimed.empty:
+        return f"No verdict is decided by default, so none can hold under all {n_all} combinations."
+    text = f"No verdict is the same under all {n_all} combinations"
+    if len(same):
+        text = (
+            f"{_verdicts(same).capitalize()} {name_survivors(same)} "
+            f"{'is' if len(same) == 1 else 'are'} the same under all {n_all} combinations"
+        )
+    if len(spared):
+        text += (
+            f"; {_verdicts(spared)} {name_survivors(spared)} "
+            f"{'is' if len(spared) == 1 else 'are'} contradicted by none of them"
+        )
+    elif len(same) < len(claimed):
+        text += f"; each {'other ' if len(same) else ''}decided one is contradicted by some of them"
+    return f"{text}."
 
 
 def tell_left_out(left_out: pd.DataFrame) -> str:
@@ -223,6 +256,17 @@ def tell_left_out(left_out: pd.DataFrame) -> str:
         for row in left_out.itertuples()
     ]
     return f"{count(len(told), 'table')} could not be measured: " + "; ".join(told)
+
+
+def _verdicts(rows: pd.DataFrame) -> str:
+    return "the verdict" if len(rows) == 1 else "the verdicts"
+
+
+def _join(names: list[str]) -> str:
+    told = [f"`{name}`" for name in names[:_N_NAMED]]
+    if len(names) > _N_NAMED:
+        told.append(f"{len(names) - _N_NAMED} more")
+    return " and ".join(filter(None, (", ".join(told[:-1]), told[-1])))
 
 
 def _have(rows: pd.DataFrame) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
+from circuitgen.analysis.extremes import sort_narrow, tell_narrow
 from circuitgen.analysis.multiplicity import LEVEL
 from circuitgen.analysis.prediction_scores import BrierScore
 from circuitgen.analysis.tables import count, number, percent, quote, signed
@@ -50,16 +51,22 @@ def tell_behaviour(summary: pd.DataFrame) -> str:
 def tell_recovery(summary: pd.DataFrame) -> str:
     """How much of the model's work the circuit does under each condition."""
     rows = _conditions(summary)
-    done = rows[rows["verdict"] != "model fails"].sort_values("recovery")
-    if done.empty:
-        return f"{rows['model'].iloc[0]} is shown to do the task under no condition."
-    low, high = done.iloc[0], done.iloc[-1]
+    model = rows["model"].iloc[0]
+    if (rows["verdict"] == "model fails").all():
+        return f"{model} is shown to do the task under no condition."
+    narrow = sort_narrow(rows)
+    extremes = f"In {model} the task is done under {tell_narrow(rows)}"
+    if len(narrow):
+        low, high = narrow.iloc[0], narrow.iloc[-1]
+        extremes = (
+            f"In {model}, where the task is done, recovery runs from {quote(low, 'recovery')} "
+            f"({_name(low)}) to {quote(high, 'recovery')} ({_name(high)}) over the "
+            f"{tell_narrow(rows)}"
+        )
     moved = rows[rows["p_holm_recovery_difference"] < LEVEL]
     lower = moved[moved["recovery_difference"] < 0]
     return (
-        f"In {rows['model'].iloc[0]} recovery runs from {quote(low, 'recovery')} ({_name(low)}) to "
-        f"{quote(high, 'recovery')} ({_name(high)}) over the conditions under which the task is "
-        f"done. It differs from that of the paired base prompts under {len(moved)} of "
+        f"{extremes}. Recovery differs from that of the paired base prompts under {len(moved)} of "
         f"{count(len(rows), 'condition')} (Holm): lower under {len(lower)}, higher under "
         f"{len(moved) - len(lower)}."
         + _list("Lower", lower)
@@ -98,12 +105,12 @@ def tell_orders(summary: pd.DataFrame) -> str:
         (both["recovery_abba_high"] < both["recovery_baba_low"])
         | (both["recovery_baba_high"] < both["recovery_abba_low"])
     ]
+    hidden = int(((both["verdict"] == "transfers") & _either(both, "under")).sum())
     return (
         f"By order of mention, in {rows['model'].iloc[0]}: recovery is smaller on ABBA than on "
         f"BABA prompts under {len(less)} of {len(both)} conditions, and the intervals are disjoint "
         f"under {len(apart)}. A pooled verdict of *transfers* hides an order that is itself "
-        f"*under* under {int(((both['verdict'] == 'transfers') & _either(both, 'under')).sum())} "
-        f"conditions."
+        f"*under* under {count(hidden, 'condition')}."
     )
 
 
@@ -187,12 +194,19 @@ def tell_shift(shift: pd.DataFrame, condition: str, recovery: str) -> str:
     gain = clear[clear["difference"] > 0]
     outside = gain[~gain["in_circuit"]]
     loss = clear[clear["difference"] < 0]
+    counted = f"{count(len(clear), 'head')} of {len(shift)}" if len(clear) else "no head"
     text = (
-        f"On `{condition}` (recovery {recovery}) {count(len(clear), 'head')} of {len(shift)} "
-        f"{'has' if len(clear) == 1 else 'have'} an effect that differs from base (Holm over all "
-        f"heads, n = {int(shift['n'].max())} prompts): {len(gain)} raise the logit difference by "
-        f"more, of which {len(outside)} are outside the circuit, and {len(loss)} by less."
+        f"On `{condition}` (recovery {recovery}) {counted} "
+        f"{'have' if len(clear) > 1 else 'has'} an effect on the logit difference that "
+        f"differs from base (Holm over all "
+        f"{len(shift)} heads, n = {int(shift['n'].max())} prompts)"
     )
+    if len(clear):
+        text += (
+            f": larger for {len(gain)} (outside the circuit: {len(outside)}), smaller for "
+            f"{len(loss)}"
+        )
+    text += "."
     if len(outside):
         text += " Outside the circuit: " + _heads(outside.head(4)) + "."
     if len(loss):

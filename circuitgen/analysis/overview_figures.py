@@ -189,7 +189,7 @@ def plot_predictions(scored: pd.DataFrame) -> ggplot:
         + scale_x_continuous(breaks=[0, 0.25, 0.5, 0.75, 1], limits=(0, 1.1))
         + scale_y_continuous(breaks=list(drawn["row"]), labels=list(drawn["id"]), expand=(0, 0.6))
         + labs(
-            x="probability stated → outcome; at the right their squared distance",
+            x="probability stated → outcome\n(at the right: their squared distance)",
             y="",
             color="",
             shape="",

@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 
 from circuitgen.analysis.published import published_figures
+from circuitgen.circuits import Circuit
+from circuitgen.circuits.nodes import nodes_of
 
-__all__ = ["compare_published", "published_minimality"]
+__all__ = ["compare_published", "published_minimality", "tell_other_draw"]
 
 _READABLE = {
     "logit_diff_model": "mean logit difference of the model",
@@ -80,6 +82,31 @@ def published_minimality() -> dict[str, str]:
         for quantity in ("minimality_without_head_and_set", "minimality_without_set")
     )
     return {head: f"{removed[head]:.2f} → {restored[head]:.2f}" for head in removed.index}
+
+
+def tell_other_draw(kept: Circuit, found: Circuit, recovery: str) -> str:
+    """How the circuit that conditions are scored with lies to the one found here.
+
+    Args:
+        kept: The stored circuit, found with another draw of reference prompts.
+        found: The one that this chapter found.
+        recovery: What the stored one recovers on this chapter's prompts.
+    """
+    shared, n = len(set(kept.heads) & set(found.heads)), len(kept)
+    text = (
+        f"The circuit that the condition chapters score, {kept.name}, was found by the same recipe "
+        f"in the same model on another draw of reference prompts: "
+    )
+    text += (
+        f"its {n} heads are all"
+        if shared == n
+        else f"of its {n} heads {shared} {'is' if shared == 1 else 'are'}"
+    )
+    text += f" among the {len(found)} found here"
+    nodes = set(nodes_of(kept))
+    if shared == n and not nodes <= set(nodes_of(found)):
+        text += ", though not all at the same positions"
+    return f"{text}; on the same held-out prompts it recovers {recovery}."
 
 
 def _ours(

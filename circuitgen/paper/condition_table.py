@@ -118,12 +118,17 @@ def _tables_by_row(found: Sequence[FamilyScores]) -> dict[tuple[str, str], pd.Da
 def _write_cells(row: Row) -> list[dict[str, str]]:
     return [
         {
-            "text": one.text(row),
+            "text": _hold(one.text(row)),
             "value": "" if not one.value or math.isnan(row[one.value]) else f"{row[one.value]:.6g}",
             "verdict": VERDICT_COLOURS[row["verdict"]] if one.heading == "verdict" else "",
         }
         for one in _COLUMNS
     ]
+
+
+def _hold(text: str) -> str:
+    """Let a quantity break before its interval and nowhere else: the column is narrow."""
+    return text.replace(", ", ",\N{NO-BREAK SPACE}").replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _pack(one: Details) -> dict[str, Any]:

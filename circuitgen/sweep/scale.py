@@ -25,6 +25,7 @@ from circuitgen.sweep.estimate import operations_per_token
 __all__ = [
     "Rate",
     "Workload",
+    "cost_by_condition",
     "cost_table",
     "find_bottleneck",
     "measured_rate",
@@ -82,6 +83,33 @@ def tables_of(model: str, costs: pd.DataFrame) -> pd.DataFrame:
     """The rows of `costs` that are of a model under mean ablation."""
     identity = json.dumps(declare_model(model).identity, sort_keys=True)
     return costs[(costs["identity"] == identity) & (costs["ablation"] == _ABLATION)]
+
+
+def cost_by_condition(model: str, costs: pd.DataFrame) -> pd.DataFrame:
+    """What a prompt of each condition costs, in tables that differ in little else.
+
+    The fewer prompts a table has and the more reference prompts, the more of them each of
+    its prompts bears, so only tables of the commonest such pair are compared. Base is left
+    out: it is often the first table that a process makes, and then loading the model is
+    part of its seconds.
+
+    Returns:
+        One row per table, cheapest first: ``condition``, ``n_tokens`` on average, and
+        ``per_prompt`` in seconds; with ``rows`` and ``n_reference``, the same in all.
+    """
+    own = tables_of(model, costs)
+    own = own[own["condition"] != "base"]
+    if len(own):
+        kinds = own.groupby(["rows", "n_reference"]).size()
+        rows, n_reference = kinds.idxmax()
+        own = own[(own["rows"] == rows) & (own["n_reference"] == n_reference)]
+    own = own.assign(
+        per_prompt=own["seconds"] / own["rows"],
+        n_tokens=[_mean_tokens(path) for path in own["table"]],
+    )
+    return own.sort_values("per_prompt")[
+        ["condition", "n_tokens", "per_prompt", "rows", "n_reference"]
+    ].reset_index(drop=True)
 
 
 def measured_rate(model: str, costs: pd.DataFrame, seed: int = 0) -> Rate:

@@ -12,6 +12,8 @@ from circuitgen.analysis.choice_effects import (
 )
 from circuitgen.analysis.choice_prose import (
     list_choices,
+    name_survivors,
+    tell_combinations,
     tell_flips,
     tell_left_out,
     tell_metrics,
@@ -94,3 +96,52 @@ def test_left_out_is_said_with_its_reason() -> None:
     assert tell_left_out(pd.DataFrame(columns=names)) == ""
     one = pd.DataFrame([["double-io", "counterfactual", "It has other positions."]], columns=names)
     assert "`double-io` by counterfactual ablation (It has other positions.)" in tell_left_out(one)
+
+
+def survivors(*rows: tuple[str, str, bool, int]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["condition", "verdict", "survives_all", "n_against_all"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (
+            [("a", "under", False, 0), ("b", "over", False, 2), ("c", "undecided", False, 0)],
+            "No verdict is the same under all 9 combinations; the verdict *under* of `a` is "
+            "contradicted by none of them.",
+        ),
+        (
+            [("a", "under", True, 0), ("b", "under", True, 0), ("c", "over", False, 0)],
+            "The verdicts *under* of `a` and `b` are the same under all 9 combinations; the "
+            "verdict *over* of `c` is contradicted by none of them.",
+        ),
+        (
+            [("a", "under", True, 0), ("b", "over", False, 1)],
+            "The verdict *under* of `a` is the same under all 9 combinations; each other decided "
+            "one is contradicted by some of them.",
+        ),
+        (
+            [("a", "under", False, 1)],
+            "No verdict is the same under all 9 combinations; each decided one is contradicted "
+            "by some of them.",
+        ),
+        (
+            [("a", "under", True, 0)],
+            "The verdict *under* of `a` is the same under all 9 combinations.",
+        ),
+        (
+            [("a", "undecided", False, 0)],
+            "No verdict is decided by default, so none can hold under all 9 combinations.",
+        ),
+    ],
+)
+def test_combinations_are_told_in_sentences(
+    rows: list[tuple[str, str, bool, int]], told: str
+) -> None:
+    assert tell_combinations(survivors(*rows), 9) == told
+
+
+def test_of_many_survivors_some_are_counted() -> None:
+    many = survivors(*[(f"c{i}", "under", True, 0) for i in range(9)])
+    assert name_survivors(many) == "*under* of `c0`, `c1`, `c2`, `c3`, `c4`, `c5` and 3 more"
+    assert name_survivors(many[:0]) == ""

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from circuitgen.analysis.extremes import sort_narrow, tell_narrow
 from circuitgen.analysis.family_prose import (
     tell_band,
     tell_behaviour,
@@ -71,7 +72,10 @@ def test_each_sentence_counts_and_names_what_its_table_holds(summary: pd.DataFra
     assert behaviour.endswith("Not shown to be done: `lost`.")
     assert "differs under 0 conditions (Holm)" in behaviour
     recovery = tell_recovery(summary)
-    assert "from 0.30 [0.25, 0.35] (`worst`) to 1.60 [1.55, 1.65] (`hacked`)" in recovery
+    assert (
+        "from 0.30 [0.25, 0.35] (`worst`) to 1.60 [1.55, 1.65] (`hacked`) over the 4 conditions "
+        "whose interval is narrower than 1. Recovery differs"
+    ) in recovery
     assert "under 1 of 5 conditions (Holm): lower under 1, higher under 0. Lower: `worst`" in (
         recovery
     )
@@ -82,7 +86,7 @@ def test_each_sentence_counts_and_names_what_its_table_holds(summary: pd.DataFra
     orders = tell_orders(summary)
     assert "under 0 of 5 conditions" in orders
     assert "disjoint under 1." in orders
-    assert "itself *under* under 1 conditions" in orders
+    assert "itself *under* under 1 condition." in orders
     hacking = tell_hacking(summary)
     assert "Under 1 condition of small" in hacking
     assert "Shown: `hacked` 1.60" in hacking
@@ -98,6 +102,21 @@ def test_nothing_is_claimed_where_there_is_nothing(summary: pd.DataFrame) -> Non
     assert tell_orders(failed) == ""
     missing = summary.assign(activation_in_band=np.nan)
     assert tell_band(missing, summary.iloc[0]).startswith("No prompt has an activation")
+
+
+def test_a_recovery_that_is_hardly_known_is_no_extreme(summary: pd.DataFrame) -> None:
+    wild = row("wild", 9.0, "undecided", recovery_low=-7.0, recovery_high=25.0)
+    endless = row("endless", -9.0, "undecided", recovery_low=-np.inf, recovery_high=np.inf)
+    with_wild = pd.concat([summary, pd.DataFrame([wild])], ignore_index=True)
+    assert list(sort_narrow(with_wild)["condition"]) == ["worst", "bad", "plain", "hacked"]
+    told = tell_recovery(with_wild)
+    assert "(`hacked`) over the 4 conditions" in told
+    assert "narrower than 1 (1 more has a wider one). Recovery differs" in told
+    both = pd.concat([with_wild, pd.DataFrame([endless])], ignore_index=True)
+    assert "(2 more have a wider one)" in tell_narrow(both)
+    none = tell_recovery(pd.DataFrame([wild, endless]))
+    assert "under 0 conditions whose interval is narrower than 1 (2 more have a wider one)." in none
+    assert "runs from" not in none
 
 
 def test_roles_are_told_with_the_condition_that_moves_each_most() -> None:
@@ -146,11 +165,14 @@ def test_a_head_outside_that_takes_over_is_found_and_named() -> None:
     shift = summarise_shift(make_shift(3.0))
     assert list(shift["name"][:2]) == ["L1H0", "L0H1"]
     told = tell_shift(shift, "worst", "0.30")
-    assert "2 heads of 3 have an effect that differs from base" in told
-    assert "1 raise the logit difference by more, of which 1 are outside the circuit" in told
+    assert "2 heads of 3 have an effect on the logit difference that differs from base" in told
+    assert "larger for 1 (outside the circuit: 1), smaller for 1." in told
     assert "Outside the circuit: L1H0" in told
     alone = tell_shift(summarise_shift(make_shift(0.0)), "worst", "0.30")
     assert "No single head outside the circuit is shown to take over." in alone
+    nothing = tell_shift(summarise_shift(make_shift(0.0)).assign(p_holm=1.0), "worst", "0.30")
+    assert "no head has an effect on the logit difference that differs from base" in nothing
+    assert "larger" not in nothing
 
 
 def test_predictions_are_told_with_the_furthest_off() -> None:

@@ -3,7 +3,13 @@
 import pandas as pd
 import pytest
 
-from circuitgen.analysis.replication import compare_published, published_minimality
+from circuitgen.analysis.replication import (
+    compare_published,
+    published_minimality,
+    tell_other_draw,
+)
+from circuitgen.circuits import Circuit, Head
+from circuitgen.circuits.nodes import Node, circuit_of
 
 
 def summary(**values: float) -> pd.DataFrame:
@@ -68,3 +74,25 @@ def test_published_minimality_is_as_printed() -> None:
     printed = published_minimality()
     assert printed["L9H9"] == "2.26 → 2.62"
     assert len(printed) == 6
+
+
+def circuit(*nodes: tuple[int, str]) -> Circuit:
+    return circuit_of([Node(Head(0, head), position) for head, position in nodes], "kept")
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [
+        (circuit((0, "S2"), (1, "END")), "its 2 heads are all among the 3 found here; on"),
+        (circuit((0, "S2"), (7, "END")), "of its 2 heads 1 is among the 3 found here; on"),
+        (
+            circuit((0, "S1"), (1, "END")),
+            "its 2 heads are all among the 3 found here, though not all at the same positions; on",
+        ),
+    ],
+)
+def test_other_draw_is_told_by_its_heads(kept: Circuit, told: str) -> None:
+    found = circuit((0, "S2"), (1, "END"), (2, "END"))
+    text = tell_other_draw(kept, found, "0.92 [0.84, 1.00]")
+    assert told in text
+    assert text.endswith("on the same held-out prompts it recovers 0.92 [0.84, 1.00].")

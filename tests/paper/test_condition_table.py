@@ -47,6 +47,14 @@ def test_every_row_stands_in_the_table_and_in_its_data(found: FamilyScores) -> N
     assert "IO2" in [positions for _, positions in extra]
 
 
+def test_a_quantity_breaks_only_before_its_interval(found: FamilyScores) -> None:
+    summary = summarise_models({"constructed-ioi": found})["constructed-ioi"]
+    cells = re.findall(r"<td[^>]*>([^<]*\[[^<]*)</td>", write_condition_table(summary, [found]))
+    assert len(cells) >= 2 * len(summary)
+    for text in cells:
+        assert re.fullmatch(r"[^ ]+ \[[^ ]+\]", text)
+
+
 def test_nothing_comes_from_elsewhere_or_ends_the_script(found: FamilyScores) -> None:
     summary = summarise_models({"constructed-ioi": found})["constructed-ioi"]
     text = write_condition_table(summary.assign(verdict="transfers"), [found])

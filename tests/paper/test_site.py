@@ -204,6 +204,8 @@ def test_without_script_the_table_is_whole(site: Site, browser: Any) -> None:
     assert rows.count() > 100 and rows.last.is_visible()
     assert not page.locator(".condition-table form").is_visible()
     assert "[" in rows.last.inner_text()
+    box = page.locator(".condition-table .rows")
+    assert box.evaluate("box => box.scrollWidth <= box.clientWidth")
     context.close()
 
 

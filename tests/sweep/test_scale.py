@@ -17,6 +17,7 @@ from circuitgen.sweep.overheads import measure_overheads
 from circuitgen.sweep.scale import (
     Rate,
     Workload,
+    cost_by_condition,
     cost_table,
     find_bottleneck,
     measured_rate,
@@ -47,6 +48,20 @@ def test_a_rate_is_the_median_of_tables(tmp_path: Path) -> None:
     assert other.seconds / rate.seconds == pytest.approx(other.operations / rate.operations)
     with pytest.raises(InputError, match="No table of tiny-ioi"):
         measured_rate("tiny-ioi", costs)
+
+
+def test_costs_of_conditions_are_compared_among_tables_of_a_kind(tmp_path: Path) -> None:
+    for condition, seconds in {"base": 1000, "passive": 20, "extra-s": 10, "legal": 90}.items():
+        remember(tmp_path, "smollm2-135m", condition, seconds)
+    costs = read_costs([tmp_path])
+    for path in costs["table"]:
+        pd.DataFrame({"n_tokens": [10] * 50 + [20] * 50}).to_parquet(path)
+    costs.loc[costs["condition"] == "legal", "rows"] = 48
+    found = cost_by_condition("smollm2-135m", costs)
+    assert list(found["condition"]) == ["extra-s", "passive"]
+    assert list(found["per_prompt"]) == pytest.approx([0.1, 0.2])
+    assert set(found["n_tokens"]) == {15}
+    assert cost_by_condition("smollm2-135m", costs[costs["condition"] == "base"]).empty
 
 
 def test_costs_are_products() -> None:
