@@ -62,7 +62,7 @@ def cover(
     return hits / n_sims
 
 
-@pytest.mark.parametrize("n_templates", [6, 12])
+@pytest.mark.parametrize("n_templates", [6, pytest.param(12, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("effects", EFFECTS.values(), ids=EFFECTS)
 def test_coverage_of_a_mean_and_of_a_ratio(
     n_templates: int, effects: tuple[float, float, float]
@@ -83,7 +83,7 @@ def test_coverage_of_a_mean_and_of_a_ratio(
     assert 0.92 <= ratios <= 0.99, ratios
 
 
-@pytest.mark.parametrize("n_templates", [6, 12])
+@pytest.mark.parametrize("n_templates", [6, pytest.param(12, marks=pytest.mark.slow)])
 def test_paired_difference_seldom_finds_what_is_not_there(n_templates: int) -> None:
     rng = np.random.default_rng(5)
     wrong, n_sims = 0, 800

@@ -197,6 +197,7 @@ def test_each_part_of_the_tutorial_takes_under_twenty_lines() -> None:
     assert max(lines.values()) < 20, lines
 
 
+@pytest.mark.slow
 def test_gpt2_shaped_directory_gets_the_published_circuit_and_fails(tmp_path: Path) -> None:
     chapter = next(c for c in _chapters() if c.stem == "01-replicating-ioi")
     directory = make_gpt2_dir(tmp_path / "like-gpt2", n_layers=12, n_heads=12, d_model=48)
