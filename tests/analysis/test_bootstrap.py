@@ -62,7 +62,8 @@ def cover(
     return hits / n_sims
 
 
-@pytest.mark.parametrize("n_templates", [6, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("n_templates", [6, 12])
 @pytest.mark.parametrize("effects", EFFECTS.values(), ids=EFFECTS)
 def test_coverage_of_a_mean_and_of_a_ratio(
     n_templates: int, effects: tuple[float, float, float]

@@ -71,7 +71,8 @@ def within_chance(hits: int, n: int, low: float, high: float) -> bool:
     return stats.binom.cdf(hits, n, low) > 1e-3 and stats.binom.sf(hits - 1, n, high) > 1e-3
 
 
-@pytest.mark.parametrize("n_templates", [4, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("n_templates", [4, 8])
 @pytest.mark.parametrize("effects", EFFECTS.values(), ids=EFFECTS)
 def test_recovery_difference_covers(n_templates: int, effects: tuple[float, float]) -> None:
     n_sims = 60
