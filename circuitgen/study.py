@@ -133,11 +133,13 @@ class Study:
         """
         if name != "auto":
             return load_circuit(name)
+        return self.published_circuit() or self.discovery(n_discovery).circuit
+
+    def published_circuit(self) -> Circuit | None:
+        """The published circuit, for a model of GPT-2 Small's shape; None for any other."""
         declared = self.declaration
         shape = (declared.architecture, declared.n_layers, declared.n_heads)
-        if shape == GPT2_SMALL_SHAPE:
-            return load_circuit("ioi-wang")
-        return self.discovery(n_discovery).circuit
+        return load_circuit("ioi-wang") if shape == GPT2_SMALL_SHAPE else None
 
     def scores(
         self,

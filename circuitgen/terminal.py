@@ -96,7 +96,7 @@ def show_score(
     check_ablation(ablation, n_reference)
     check_positions_choice(positions)
     study = Study(model, seed=seed, n_reference=n_reference, store=_OWN)
-    if circuit == "auto" and stored_circuit(study.model) is None:
+    if circuit == "auto" and not (stored_circuit(study.model) or study.published_circuit()):
         _say_note(f"No circuit of {study.declaration.name} is stored; it is found first.")
     chosen = base_circuit(study, circuit)
     scores = study.scores(

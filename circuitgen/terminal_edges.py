@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from circuitgen.analysis.faithfulness import summarise_results
 from circuitgen.analysis.tables import number, quote
@@ -43,6 +42,7 @@ from circuitgen.scoring import score_circuit
 from circuitgen.scoring.identify import SHORT
 from circuitgen.scoring.sources import check_edge_ablation, prepare_edge_ablation
 from circuitgen.study import Study
+from circuitgen.terminal import fold_table
 
 __all__ = ["show_edge_discovery", "show_evaluation", "show_table"]
 
@@ -261,9 +261,7 @@ def _read_results(path: Path) -> pd.DataFrame:
 
 
 def _print_table(summary: pd.DataFrame) -> None:
-    table = Table()
-    for heading in _HEADINGS:
-        table.add_column(heading, overflow="fold")
+    table = fold_table(*_HEADINGS)
     for cells in _cells(summary):
         table.add_row(*map(escape, cells))
     Console().print(table)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from shapes import make_gpt2_dir
 
 from circuitgen import terminal
 from circuitgen.circuits import load_circuit
@@ -85,6 +86,17 @@ def test_score_takes_the_circuit_that_the_chapters_score(
     assert main(["score", *model, *few]) == 0
     told = capsys.readouterr()
     assert "stored, 4 heads" in told.out and "Note" not in told.err
+
+
+def test_score_takes_the_published_circuit_where_the_model_is_of_its_shape(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = make_gpt2_dir(tmp_path / "like-gpt2", n_layers=12, n_heads=12, d_model=48)
+    few = ["--n-prompts", "12", "--n-reference", "8", "--out", str(tmp_path / "scores.csv")]
+    assert main(["score", "--model", str(model), *few]) == 0
+    told = capsys.readouterr()
+    assert "ioi-wang, 26 heads" in told.out
+    assert "found first" not in told.err
 
 
 def test_discover_writes_a_circuit_that_score_takes(tmp_path: Path) -> None:

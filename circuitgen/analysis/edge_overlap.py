@@ -73,7 +73,7 @@ def compare_files(circuits: Mapping[str, Circuit | EdgeCircuit]) -> pd.DataFrame
 def heads_in(circuit: Circuit | EdgeCircuit) -> set[Head]:
     """The heads of a circuit."""
     if isinstance(circuit, Circuit):
-        return {member.head for member in circuit.members}
+        return set(circuit.heads)
     inside = circuit.nodes_in_graph
     graph = circuit.graph
     return {

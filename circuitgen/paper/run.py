@@ -25,7 +25,7 @@ from circuitgen.paper.parameters import (
 )
 from circuitgen.paper.publish import collect_published
 from circuitgen.paths import ROOT
-from circuitgen.results import RESULTS_VARIABLE
+from circuitgen.results import RESULTS_VARIABLE, probe_folder
 
 __all__ = ["OTHER_RESULTS", "ChapterError", "Run", "run_chapter", "run_label"]
 
@@ -169,10 +169,8 @@ def _require_writable(target: Path) -> None:
     folder = target.parent
     while not folder.exists():
         folder = folder.parent
-    probe = folder / f".{target.stem}-writable.tmp"
     try:
-        probe.touch()
-        probe.unlink()
+        probe_folder(folder)
     except OSError as error:
         raise Unwritable(
             f"The result cannot be written to {target.parent} ({error.strerror}); "
